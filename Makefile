@@ -1,0 +1,71 @@
+# Everything from a fresh clone: `make demo` and `make test` each do all of their own set-up.
+# Needs Python 3.11 or later and a C++ compiler; both can be named: make PYTHON=python3.12 CXX=clang++ test
+
+VENV ?= .venv
+EXTRAS ?= all,dev
+JOBS ?= 2
+DEMO_OUTPUT ?= demo-output
+PYTEST_ARGS ?=
+
+PY = $(VENV)/bin/python
+READY = $(VENV)/.ready
+# Results depend on the number of BLAS threads in their last bits, and workers share the processors.
+ONE_THREAD = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 VECLIB_MAXIMUM_THREADS=1
+
+.PHONY: help demo test test-all test-icechunk2 lint format docs setup clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo 'make demo       a training set becomes a potential that LAMMPS runs, explained step by step (2 minutes)'
+	@echo 'make test       the test suite'
+	@echo 'make test-all   the test suite on each of Python 3.11, 3.12, 3.13 that is here'
+	@echo 'make test-icechunk2  stores travel between Icechunk 1 and 2'
+	@echo 'make lint       ruff and mypy'
+	@echo 'make format     let ruff put the code into shape'
+	@echo 'make docs       write the generated pages of docs/ again'
+	@echo 'make clean      remove what these made'
+
+demo: $(READY)
+	@$(PY) examples/demo/demo.py --output '$(DEMO_OUTPUT)'
+
+test: $(READY)
+	$(ONE_THREAD) $(PY) -m pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
+
+test-all:
+	@found=; \
+	for version in 3.11 3.12 3.13; do \
+	    if python=$$(.ci/find-python $$version 2>/dev/null); then \
+	        found="$$found $$version"; echo "== Python $$version ($$python)"; \
+	        $(MAKE) --no-print-directory test VENV=.venv-$$version PYTHON="$$python" || exit 1; \
+	    else \
+	        echo "== Python $$version: not on this machine, skipped"; \
+	    fi; \
+	done; \
+	if [ -z "$$found" ]; then .ci/find-python; exit 1; fi; \
+	echo "passed on Python$$found"
+
+test-icechunk2: $(READY)
+	@.ci/icechunk2
+
+lint: $(READY)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+format: $(READY)
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+docs: $(READY)
+	$(PY) docs/generate.py
+
+setup: $(READY)
+
+# Python sources are used where they are; compiled ones and the list of dependencies need an installation.
+$(READY): pyproject.toml CMakeLists.txt .ci/set-up $(wildcard mlipstore/kernels/src/*)
+	@.ci/set-up '$(VENV)' '$(EXTRAS)'
+	@touch $@
+
+clean:
+	rm -rf .venv .venv-3.* .venv-icechunk2 build '$(DEMO_OUTPUT)' .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""The command line of mlipstore: parse, call one verb, show the result."""

@@ -1,0 +1,118 @@
+"""The application: one command per verb. Heavy imports stay inside commands, so that ``--help`` is instant.
+
+Results go to stdout (``--json`` for machines), progress and messages to stderr. Exit codes: 0 done, 1 the request
+failed, 2 the command was wrong.
+"""
+
+from __future__ import annotations
+
+import atexit
+import errno
+import os
+import signal
+import sys
+import threading
+from contextlib import suppress
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from . import data, factoring, fitting, looking, runs
+
+app = typer.Typer(
+    name="mlipstore",
+    help="Training data, descriptors, fits and models of interatomic potentials in one versioned store.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for module in (data, fitting, factoring, looking, runs):
+    module.register(app)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from mlipstore import __version__
+
+        typer.echo(f"mlipstore {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Global options."""
+
+
+def _prepare_streams() -> None:
+    """Output that was closed goes nowhere; what the encoding of a terminal lacks is replaced."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - stays open as long as the process
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+
+
+def _forget_stdout() -> None:
+    """Let nothing more be written where writing failed, also not at the end of the process."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def main() -> None:
+    """Run the command line; an error that a user can act on is one line, anything else keeps its traceback."""
+    from mlipstore.errors import MlipstoreError, SettingsError, UnknownNameError
+
+    stopped = False
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal stopped
+        stopped = True
+        raise KeyboardInterrupt
+
+    main_thread = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGINT, stop) if main_thread else None
+    _prepare_streams()
+    try:
+        try:
+            app(prog_name="mlipstore")
+        finally:
+            sys.stdout.flush()  # here, where it can fail with an error of ours
+    except MlipstoreError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2 if isinstance(error, (SettingsError, UnknownNameError)) else 1)
+    except BrokenPipeError:  # the reader of our output went away, as `head` does
+        _forget_stdout()
+        sys.exit(0)
+    except MemoryError:
+        print("error: out of memory. Use fewer --workers, or a machine with more memory.", file=sys.stderr)
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            raise
+        _forget_stdout()
+        where = error.filename or "the output"
+        print(f"error: {where}: {error.strerror}. Free space and run the same command again.", file=sys.stderr)
+        sys.exit(1)
+    except (KeyboardInterrupt, SystemExit):
+        if not stopped:
+            raise
+        print("stopped. What was committed stays; the same command continues.", file=sys.stderr)
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(130)  # what runs in the background is not waited for, and does not complain
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGINT, before)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+"""Options that several commands share, and the executor they choose."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from mlipstore.executors import Executor
+
+Store = Annotated[str, typer.Argument(metavar="STORE", help="The store: a folder.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no messages.")]
+Ref = Annotated[str, typer.Option("--ref", help="Version to read: branch, tag or snapshot id.")]
+Workers = Annotated[int, typer.Option("--workers", "-j", help="Worker processes; 0 = one per processor.")]
+ExecutorName = Annotated[str, typer.Option("--executor", help="Where work runs: serial or processes.")]
+
+
+def command_line() -> str:
+    """The command as it was typed, for the log of the store."""
+    return shlex.join(["mlipstore", *sys.argv[1:]])
+
+
+def executor(name: str, workers: int) -> Executor:
+    """The executor plugin of that name."""
+    from mlipstore import registry
+
+    settings: dict[str, Any] = {"workers": workers} if name == "processes" else {}
+    made: Executor = registry.make("executors", name, settings)
+    return made

@@ -1,0 +1,159 @@
+"""``ingest`` and ``featurize``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .common import ExecutorName, Json, Quiet, Store, Workers, command_line, executor
+
+if TYPE_CHECKING:
+    from mlipstore.runfile import RunFile
+    from mlipstore.store import Repository
+
+
+def ingest(
+    store: Store,
+    sources: Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Files or folders to read.")],
+    format: Annotated[str | None, typer.Option(help="Format of the sources; found out by itself if not given.")] = None,
+    group_by: Annotated[
+        str, typer.Option(help="Group of a configuration: auto, directory, file, none or key:NAME.")
+    ] = "auto",
+    include_group: Annotated[list[str] | None, typer.Option(help="Keep only this group (repeatable).")] = None,
+    energy_key: Annotated[str | None, typer.Option(help="Name of the energy in the file.")] = None,
+    force_key: Annotated[str | None, typer.Option(help="Name of the forces in the file.")] = None,
+    stress_key: Annotated[str | None, typer.Option(help="Name of the stress in the file.")] = None,
+    virial_key: Annotated[str | None, typer.Option(help="Name of the virial in the file.")] = None,
+    energy_unit: Annotated[str | None, typer.Option(help="Unit of energies: eV, Ha, Ry, kcal/mol, kJ/mol.")] = None,
+    length_unit: Annotated[str | None, typer.Option(help="Unit of lengths: A, Bohr, nm.")] = None,
+    force_unit: Annotated[str | None, typer.Option(help="Unit of forces: eV/A, Ha/Bohr, Ry/Bohr, kcal/mol/A.")] = None,
+    stress_unit: Annotated[
+        str | None, typer.Option(help="Unit of stresses: eV/A^3, GPa, kbar, bar, Ha/Bohr^3, Ry/Bohr^3.")
+    ] = None,
+    stress_sign: Annotated[str | None, typer.Option(help="Which sign is positive: tension or compression.")] = None,
+    stress_order: Annotated[str | None, typer.Option(help="Order of six numbers, e.g. 'xx yy zz xy yz xz'.")] = None,
+    group_stress_unit: Annotated[
+        list[str] | None, typer.Option(metavar="GROUP=UNIT", help="Stress unit of one group (repeatable).")
+    ] = None,
+    group_stress_order: Annotated[
+        list[str] | None, typer.Option(metavar="GROUP=ORDER", help="Stress order of one group (repeatable).")
+    ] = None,
+    type_map: Annotated[str | None, typer.Option(help="Elements of integer types in type order: 'Ni Al'.")] = None,
+    index: Annotated[str, typer.Option(help="Frames of a trajectory, ':' all, '-1' the last.")] = ":",
+    zero_stress: Annotated[
+        str, typer.Option(help="A stress of six zeros is 'missing', or a 'value' (zero pressure).")
+    ] = "missing",
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out what cannot be read, and list it.")] = False,
+    workers: Workers = 0,
+    executor_name: ExecutorName = "processes",
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Read configurations of any format into the store; what it holds already is not stored twice."""
+    from mlipstore.ingest import ingest as verb
+    from mlipstore.pipeline import store_to_fill
+    from mlipstore.reading import ReadOptions
+
+    from .present import Meter, emit, show_ingest
+
+    options = ReadOptions(
+        energy_key=energy_key, force_key=force_key, stress_key=stress_key, virial_key=virial_key,
+        energy_unit=energy_unit, length_unit=length_unit, force_unit=force_unit, stress_unit=stress_unit,
+        stress_sign=stress_sign, stress_order=stress_order, group_by=group_by, index=index,
+        group_stress_unit=_pairs(group_stress_unit, "--group-stress-unit"),
+        group_stress_order=_pairs(group_stress_order, "--group-stress-order"),
+        type_map=tuple((type_map or "").replace(",", " ").split()),
+    )  # fmt: skip
+    with Meter("ingest", "files", quiet) as meter, store_to_fill(store) as repository:
+        result = verb(
+            repository, sources, options, format, zero_stress, include_group or None, skip_bad,
+            executor(executor_name, workers), meter, command_line(),
+        )  # fmt: skip
+    emit(result, json, lambda: show_ingest(result, store))
+
+
+def featurize(
+    store: Store,
+    descriptor: Annotated[
+        str,
+        typer.Option("--descriptor", "-d", help="TOML file with [descriptor], [baseline]; or a descriptor's name."),
+    ],
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A setting of a descriptor given by name (repeatable)."),
+    ] = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Print rows, bytes and memory, and stop.")] = False,
+    workers: Workers = 0,
+    executor_name: ExecutorName = "processes",
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Compute the rows of a descriptor, and a baseline, for every configuration that lacks them."""
+    from mlipstore.errors import SettingsError
+    from mlipstore.featurize import featurize as verb
+    from mlipstore.featurize import plan as plan_verb
+    from mlipstore.pipeline import resolve
+    from mlipstore.store import Repository
+
+    from .present import Meter, emit, show_featurize, show_featurize_plan
+
+    repository = Repository.open(store)
+    feature, baseline = resolve(_descriptor(descriptor, settings or [], repository))
+    if feature is None and baseline is None:
+        raise SettingsError(f"{descriptor} has neither a [descriptor] nor a [baseline] table.")
+    chosen = executor(executor_name, workers)
+    if plan:
+        if feature is None:
+            raise SettingsError(f"{descriptor} has no [descriptor] table to plan for.")
+        planned = plan_verb(repository.at(), feature, feature.descriptor().columns())
+        emit(planned, json, lambda: show_featurize_plan(planned, feature, chosen.n_workers))
+        return
+    with Meter("featurize", "atoms", quiet) as meter:
+        result = verb(repository, feature, baseline, chosen, meter, command_line())
+    emit(result, json, lambda: show_featurize(result, store))
+
+
+def _descriptor(given: str, settings: list[str], repository: Repository) -> RunFile:
+    """A run file, or one made of a descriptor's name and settings; elements default to those of the store."""
+    import tomllib
+    from dataclasses import fields
+    from pathlib import Path
+
+    from mlipstore import registry
+    from mlipstore.errors import SettingsError
+    from mlipstore.runfile import RunFile, load
+    from mlipstore.show import elements
+
+    if given not in registry.names("descriptors") or Path(given).exists():
+        if settings:
+            raise SettingsError("--set goes with a descriptor given by name, such as -d snap; edit the file instead.")
+        return load(given)
+    table: dict[str, Any] = {"type": given}
+    for key, value in _pairs(settings, "--set", "KEY=VALUE").items():
+        try:
+            table[key] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            table[key] = value  # a bare word is text
+    if any(f.name == "elements" for f in fields(registry.get("descriptors", given))):
+        table.setdefault("elements", elements(repository.at()))
+    return RunFile.from_dict({"descriptor": table}, f"--descriptor {given}")
+
+
+def _pairs(values: list[str] | None, option: str, form: str = "GROUP=VALUE") -> dict[str, str]:
+    """Repeated ``GROUP=VALUE`` options as a dictionary."""
+    from mlipstore.errors import SettingsError
+
+    out = {}
+    for text in values or []:
+        key, equals, value = text.partition("=")
+        if not equals or not key or not value:
+            raise SettingsError(f"{option} {text!r} is not {form}.")
+        out[key] = value
+    return out
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command()(ingest)
+    app.command()(featurize)

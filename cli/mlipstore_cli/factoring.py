@@ -1,0 +1,187 @@
+"""``factor``, ``cross-validate``, ``search``, ``uncertainty``: kept factors, what they give without reading rows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .common import ExecutorName, Json, Quiet, Ref, Store, Workers, command_line, executor
+
+if TYPE_CHECKING:
+    from mlipstore.runfile import Fit
+
+Config = Annotated[str | None, typer.Option("--config", "-c", help="TOML file with a [fit] table.")]
+Features = Annotated[str | None, typer.Option(help="Featurization (alias or id), if the store has several.")]
+Folds = Annotated[int, typer.Option(min=0, help="Deal the training configurations into so many folds; 0 = not.")]
+Units = Annotated[str | None, typer.Option(help="standard (meV/atom, meV/Å, GPa) or fitsnap (eV/atom, eV/Å, bar).")]
+Limit = Annotated[str | None, typer.Option(help="Room that the factors may take in the store, e.g. 10GB.")]
+
+
+def factor(
+    store: Store,
+    config: Config = None,
+    features: Features = None,
+    folds: Folds = 0,
+    limit: Limit = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Print keys, bytes and memory, and stop.")] = False,
+    workers: Workers = 0,
+    executor_name: ExecutorName = "processes",
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Keep the triangular factors of a fit's rows, so that later fits, searches and cross-validation read none."""
+    from mlipstore.factor import complete, require
+    from mlipstore.factor import plan as plan_verb
+    from mlipstore.factors import find
+    from mlipstore.fit import prepare
+    from mlipstore.store import Repository
+
+    from .present import Meter, emit
+    from .present_factors import show_factor, show_factor_plan
+
+    settings, _ = fit_settings(config, features)
+    repository = Repository.open(store)
+    problem = prepare(repository, settings)
+    kept = find(problem.matrix, problem.table, folds)
+    chosen = executor(executor_name, workers)
+    if plan:
+        planned = plan_verb(problem, kept)
+        emit(planned, json, lambda: show_factor_plan(planned, chosen.n_workers))
+        require(planned, limit)
+        return
+    with Meter("factor", "rows", quiet) as meter:
+        result = complete(repository, problem, kept, chosen, meter, command_line(), limit)
+    emit(result, json, lambda: show_factor(result, store))
+
+
+def cross_validate(
+    store: Store,
+    config: Config = None,
+    features: Features = None,
+    folds: Annotated[int, typer.Option(min=0, help="Leave out so many folds in turn; 0 = every group in turn.")] = 0,
+    units: Units = None,
+    ref: Ref = "main",
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Errors on rows that were left out of the fit, group by group or fold by fold, from kept factors."""
+    from mlipstore.crossvalidation import cross_validate as verb
+    from mlipstore.store import Repository
+
+    from .present import Meter, emit
+    from .present_factors import show_cross_validation
+
+    settings, unit = fit_settings(config, features)
+    with Meter("cross-validation", "fits", quiet) as meter:
+        result = verb(Repository.open(store), settings, folds, ref, meter.stage)
+    emit(result, json, lambda: show_cross_validation(result, units or unit))
+
+
+def search(
+    store: Store,
+    config: Annotated[str, typer.Option("--config", "-c", help="TOML file with [fit] and [search] tables.")],
+    features: Features = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="Fits to try, instead of trials in the file.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the search, instead of seed in the file.")] = None,
+    pick: Annotated[
+        str, typer.Option(help="Point for --output and --name: balanced, an objective (its best), or a trial.")
+    ] = "balanced",
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", help="TOML file for the [fit] table of the picked point.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Fit the picked point and store the model by this name.")] = None,
+    units: Units = None,
+    workers: Workers = 0,
+    executor_name: ExecutorName = "processes",
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Find weights for which rows that were not fitted are predicted best: thousands of fits, no rows read."""
+    from pathlib import Path
+
+    from mlipstore.errors import SettingsError
+    from mlipstore.factor_fit import fit_from_factors
+    from mlipstore.files import written_whole
+    from mlipstore.index import segments
+    from mlipstore.runfile import RunFile, dump_toml, load
+    from mlipstore.search import fit_of
+    from mlipstore.search import search as verb
+    from mlipstore.store import Repository
+
+    from .present import Meter, emit, say, show_fit
+    from .present_factors import show_search
+
+    settings, unit = fit_settings(config, features)
+    run = load(config)
+    if run.search is None:
+        raise SettingsError(f"{config} has no [search] table. An empty one varies all energy and force weights.")
+    wanted = replace(run.search, trials=trials or run.search.trials, seed=run.search.seed if seed is None else seed)
+    repository = Repository.open(store)
+    chosen = executor(executor_name, workers)
+    with Meter("search", "trials", quiet) as meter:
+        result = verb(repository, settings, wanted, chosen, meter.stage, command_line())
+    trial = result.study.pick(pick)
+    emit(result, json, lambda: show_search(result, trial, units or unit))
+    if output is None and name is None:
+        if not json:
+            say(f"next: mlipstore search {store} --config {config} --output FIT.toml --name MODEL [--pick POINT]")
+        return
+    best = fit_of(result.study, settings, trial, sorted({g for s in segments(repository.at()) for g in s.groups}))
+    if output is not None:
+        with written_whole(Path(output)) as part:
+            part.write_text(dump_toml(RunFile(fit=best, evaluate=run.evaluate).to_dict()), encoding="utf-8")
+        if not json:
+            say(f"  wrote {output}: the [fit] table of trial {trial}")
+    if name is not None:
+        with Meter("fit", "segments", quiet) as meter:
+            model = fit_from_factors(
+                repository, replace(best, name=name), keep=True, executor=chosen, progress=meter.stage,
+                command=command_line(),
+            )  # fmt: skip
+        if not json:
+            show_fit(model, store, units or unit)
+
+
+def uncertainty(
+    store: Store,
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Name or id of a model.")],
+    folds: Annotated[int, typer.Option(min=0, help="Leave out so many folds in turn; 0 = every group in turn.")] = 0,
+    units: Units = None,
+    ref: Ref = "main",
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Calibrate the predicted standard deviations of a model on groups that are left out, and keep them with it."""
+    from mlipstore.store import Repository
+    from mlipstore.uncertainty import uncertainty as verb
+
+    from .present import Meter, emit
+    from .present_factors import show_calibration
+
+    with Meter("cross-validation", "fits", quiet) as meter:
+        result = verb(Repository.open(store), model, folds, ref, meter.stage, command_line())
+    emit(result, json, lambda: show_calibration(result, units or "standard"))
+
+
+def fit_settings(config: str | None, features: str | None) -> tuple[Fit, str]:
+    """The [fit] table of a run file (or the defaults) and the units of its error tables."""
+    from mlipstore.errors import SettingsError
+    from mlipstore.runfile import Evaluate, Fit, load
+
+    run = None if config is None else load(config)
+    if run is not None and run.fit is None:
+        raise SettingsError(f"{config} has no [fit] table.")
+    settings = Fit() if run is None or run.fit is None else run.fit
+    if features is not None:
+        settings = replace(settings, features=features)
+    return settings, (Evaluate() if run is None else run.evaluate).units
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command()(factor)
+    app.command("cross-validate")(cross_validate)
+    app.command()(search)
+    app.command()(uncertainty)

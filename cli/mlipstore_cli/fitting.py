@@ -1,0 +1,172 @@
+"""``fit``, ``replay``, ``predict``, ``export`` and ``plot``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from .common import Json, Quiet, Ref, Store, command_line, executor
+
+Model = Annotated[str, typer.Argument(metavar="MODEL", help="Name or id of a model.")]
+Units = Annotated[str | None, typer.Option(help="standard (meV/atom, meV/Å, GPa) or fitsnap (eV/atom, eV/Å, bar).")]
+
+
+def fit(
+    store: Store,
+    config: Annotated[str | None, typer.Option("--config", "-c", help="TOML file with a [fit] table.")] = None,
+    features: Annotated[str | None, typer.Option(help="Featurization (alias or id), if the store has several.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the model.")] = None,
+    weight: Annotated[
+        list[str] | None, typer.Option(metavar="GROUP.kind=VALUE", help="Change one weight (repeatable); * = all.")
+    ] = None,
+    solver: Annotated[str | None, typer.Option(help="Solver; 'list' prints what there is.")] = None,
+    memory: Annotated[str | None, typer.Option(help="Memory the fit may take, e.g. 4GB.")] = None,
+    from_factors: Annotated[
+        bool, typer.Option("--from-factors", help="Fit from kept factors: no rows are read; see factor.")
+    ] = False,
+    keep_factors: Annotated[
+        bool, typer.Option("--keep-factors", help="As --from-factors; missing factors are computed and kept.")
+    ] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="With factors: one pass over the rows for mean absolute and largest errors.")
+    ] = False,
+    plan: Annotated[bool, typer.Option("--plan", help="Print rows, bytes and memory, and stop.")] = False,
+    units: Units = None,
+    ref: Ref = "main",
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Fit a linear model; rows stream, memory does not grow with them."""
+    from dataclasses import replace
+
+    from mlipstore import registry
+    from mlipstore.errors import SettingsError
+    from mlipstore.factor_fit import fit_from_factors
+    from mlipstore.fit import fit as verb
+    from mlipstore.fit import prepare
+    from mlipstore.index import segments
+    from mlipstore.runfile import Evaluate, Fit, PluginTable, load
+    from mlipstore.store import Repository
+
+    from .present import Meter, emit, show_fit, show_fit_plan
+
+    if solver == "list":
+        typer.echo("\n".join(registry.names("solvers")))
+        return
+    run = None if config is None else load(config)
+    if run is not None and run.fit is None:
+        raise SettingsError(f"{config} has no [fit] table.")
+    settings = Fit() if run is None or run.fit is None else run.fit
+    repository = Repository.open(store)
+    if weight:
+        groups = {g for s in segments(repository.at(ref)) for g in s.groups}
+        settings = settings.with_weights(weight, groups)
+    if solver is not None:
+        kept = settings.solver.settings if settings.solver.type == solver else {}
+        settings = replace(settings, solver=PluginTable(solver, settings=kept))
+    given: dict[str, Any] = {"features": features, "name": name, "max_memory": memory}
+    settings = replace(settings, **{k: v for k, v in given.items() if v is not None})
+    chosen = units or (run.evaluate if run is not None else Evaluate()).units
+    if plan:
+        planned = prepare(repository, settings, ref).plan
+        emit(planned, json, lambda: show_fit_plan(planned))
+        return
+    factored = from_factors or keep_factors
+    if full and not factored:
+        raise SettingsError("--full goes with --from-factors or --keep-factors; a fit that streams has all errors.")
+    with Meter("fit", "segments" if factored else "rows", quiet) as meter:
+        if factored:
+            result = fit_from_factors(
+                repository, settings, ref, full, keep_factors, executor("processes", 0), meter.stage, command_line()
+            )
+        else:
+            result = verb(repository, settings, ref, meter.stage, command_line())
+    emit(result, json, lambda: show_fit(result, store, chosen))
+
+
+def replay(store: Store, model: Model, ref: Ref = "main", json: Json = False, quiet: Quiet = False) -> None:
+    """Repeat a stored fit from its provenance and compare bit for bit; exit code 1 if the bits differ."""
+    from mlipstore.replay import replay as verb
+    from mlipstore.store import Repository
+
+    from .present import Meter, emit, show_replay
+
+    with Meter("fit", "rows", quiet) as meter:
+        result = verb(Repository.open(store), model, ref, meter.stage)
+    emit(result, json, lambda: show_replay(result))
+    if not result.equal:
+        raise typer.Exit(1)
+
+
+def predict(
+    store: Store,
+    model: Model,
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="File or folder with configurations.")],
+    output: Annotated[str | None, typer.Option("--output", "-o", help="extxyz file for the predictions.")] = None,
+    format: Annotated[str | None, typer.Option(help="Format of the source.")] = None,
+    energy_key: Annotated[str | None, typer.Option(help="Name of the energy in the file.")] = None,
+    force_key: Annotated[str | None, typer.Option(help="Name of the forces in the file.")] = None,
+    stress_unit: Annotated[str | None, typer.Option(help="Unit of stresses in the file.")] = None,
+    units: Units = None,
+    ref: Ref = "main",
+    json: Json = False,
+) -> None:
+    """Predict energies, forces and stresses of a file; errors are shown where it has labels."""
+    from mlipstore.model import Model as Loaded
+    from mlipstore.predict import predict as verb
+    from mlipstore.reading import ReadOptions
+    from mlipstore.store import Repository
+
+    from .present import emit, show_predict
+
+    loaded = Loaded.load(Repository.open(store).at(ref), model)
+    options = ReadOptions(energy_key=energy_key, force_key=force_key, stress_unit=stress_unit)
+    result = verb(loaded, source, output, options, format)
+    emit(result, json, lambda: show_predict(result, units or "standard"))
+
+
+def export(
+    store: Store,
+    model: Model,
+    format: Annotated[str, typer.Option(help="Format of the files, e.g. lammps-snap.")] = "lammps-snap",
+    output: Annotated[str | None, typer.Option("--output", "-o", help="Path without suffix.")] = None,
+    check: Annotated[int, typer.Option(help="Configurations to compare in the other program; 0 = none.")] = 20,
+    ref: Ref = "main",
+    json: Json = False,
+) -> None:
+    """Write a model for another program and check it there."""
+    from mlipstore.export import export as verb
+    from mlipstore.store import Repository
+
+    from .present import emit, show_export
+
+    result = verb(Repository.open(store), model, format, output, check, ref)
+    emit(result, json, lambda: show_export(result))
+
+
+def plot(
+    store: Store,
+    model: Model,
+    output: Annotated[str, typer.Option("--output", "-o", help="Folder for the pictures.")] = "plots",
+    format: Annotated[str, typer.Option(help="png, svg or pdf.")] = "png",
+    group: Annotated[list[str] | None, typer.Option(help="Draw only this group (repeatable).")] = None,
+    ref: Ref = "main",
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Draw parity plots, errors by group and residuals of a model, or the Pareto front of a study."""
+    from mlipstore.plot import plot as verb
+    from mlipstore.store import Repository
+
+    from .present import Meter, emit_paths
+
+    with Meter("plot", "rows", quiet) as meter:
+        paths = verb(Repository.open(store), model, output, format, ref, group or None, meter.stage)
+    emit_paths(paths, json)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    for command in (fit, replay, predict, export, plot):
+        app.command()(command)

@@ -1,0 +1,54 @@
+"""``show`` and ``log``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from .common import Json, Ref, Store
+
+
+def show(
+    store: Store,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="A segment, featurization, baseline, study or model.")
+    ] = None,
+    ref: Ref = "main",
+    units: Annotated[str, typer.Option(help="Units of errors: standard or fitsnap.")] = "standard",
+    json: Json = False,
+) -> None:
+    """Show what the store holds, or one thing in it."""
+    from mlipstore.show import show as verb
+    from mlipstore.store import Repository
+    from mlipstore.studies import Study
+
+    from .present import emit_facts, show_facts
+    from .present_factors import show_study
+
+    repository = Repository.open(store)
+    facts = verb(repository, name, ref)
+    if facts["kind"] == "study" and not json:
+        show_study(Study.load(repository.at(ref), facts["id"]), units)
+    else:
+        emit_facts(facts, json, lambda: show_facts(facts, units))
+
+
+def log(
+    store: Store,
+    full: Annotated[bool, typer.Option("--full", help="Every commit with its command and versions.")] = False,
+    ref: Ref = "main",
+    json: Json = False,
+) -> None:
+    """Show the versions of the store, the newest first; the commits of one run of a command are one line."""
+    from mlipstore.store import Repository
+
+    from .present import emit_log
+
+    emit_log(Repository.open(store).log(ref), full, json)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command()(show)
+    app.command()(log)

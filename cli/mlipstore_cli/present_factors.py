@@ -1,0 +1,137 @@
+"""What people see of kept factors, cross-validation and searches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .present import KINDS, UNITS, duration, number, say, table
+
+
+def show_factor_plan(plan: Any, workers: int) -> None:
+    from mlipstore.memory import human
+
+    say(f"  {plan.feature}   {plan.keys:,} triangles of {plan.columns:,} columns = {human(plan.bytes_on_disk)} on disk "
+        f"(the rows: {human(plan.bytes_rows)})")  # fmt: skip
+    say(f"  to do: {plan.rows_missing:,} rows in {plan.segments_missing} of {plan.segments} segments = "
+        f"{human(plan.bytes_missing)}")  # fmt: skip
+    say(f"  {workers} worker{'s' * (workers != 1)} · {human(plan.bytes_per_worker)} each")
+
+
+def show_factor(result: Any, store: str) -> None:
+    if result.segments == 0:
+        say(f"  nothing to do: all {result.keys:,} factors of this fit are kept (set {result.set})")
+    else:
+        say(f"  {result.rows:,} rows of {result.segments} segments · {duration(result.seconds)} · {result.keys:,} "
+            f"factors kept (set {result.set}) · committed {result.snapshot[:8]}")  # fmt: skip
+    say(f"next: mlipstore fit {store} --config FIT.toml --from-factors")
+
+
+def show_cross_validation(result: Any, units: str) -> None:
+    """Errors inside and outside of the fit, side by side."""
+    scale = UNITS[units]
+    kinds = [k for k in KINDS if k in result.all.rows]
+    header = [result.by, "configurations"]
+    for kind in kinds:
+        header += [f"{kind} {scale[kind][1]}\nfitted", "\nleft out"]
+    rows = []
+    for line in [*result.left_out, result.all]:
+        row = ["all" if line.name == "*" else line.name, f"{line.rows.get('energy', 0):,}"]
+        for kind in kinds:
+            for values in (line.inside, line.outside):
+                row.append(number(values[kind] * scale[kind][0]) if kind in values else "")
+        rows.append(row)
+    table(header, rows)
+    what = "fold" if result.by == "fold" else "group"
+    say(f"  root mean square errors; 'left out': of the fit without the {what} · {len(result.left_out)} fits from kept "
+        f"factors, no rows read · {duration(result.seconds)}")  # fmt: skip
+
+
+def show_calibration(result: Any, units: str) -> None:
+    """Predicted deviations and errors of what was left out."""
+    scale = UNITS[units]
+    kinds = [k for k in KINDS if k in result.scale]
+    header = [f"{result.by} left out"]
+    for kind in kinds:
+        header += [f"{kind} {scale[kind][1]}\npredicted", "\nerror"]
+    found = {(name, kind): values for name, kind, *values in result.lines}
+    rows = []
+    for name in dict.fromkeys(name for name, *_ in result.lines):
+        row = [name]
+        for kind in kinds:
+            values = found.get((name, kind), ())
+            row += [number(v * scale[kind][0]) for v in values] or ["", ""]
+        rows.append(row)
+    table(header, rows)
+    ranks = {k: result.rank_correlation[k] for k in kinds}
+    say("  rank correlation of predicted deviations and errors: " + " · ".join(
+        f"{k} {'-' if r is None else f'{r:.2f}'}" for k, r in ranks.items()
+    ))  # fmt: skip
+    say(f"  kept with model {result.name!r} · {duration(result.seconds)} · in Python: "
+        f"store.model({result.name!r}).calculator(uncertainty=True)")  # fmt: skip
+
+
+#: Points of a Pareto front that are listed; the others are in the store.
+_LISTED = 12
+_SENSITIVE = 6
+
+
+def show_search(result: Any, picked: int, units: str) -> None:
+    """The Pareto front, the picked point and what it depends on."""
+    study = result.study
+    shown_front(
+        study, picked, units, f"{len(study.errors):,} trials ({result.added:,} new) · {duration(result.seconds)}"
+    )
+    names, slopes = study.attributes["parameters"], result.sensitivities
+    if np.isfinite(slopes).all():
+        order = np.argsort(-np.abs(slopes).max(axis=0))[:_SENSITIVE]
+        say("  what the balanced point depends on most: " + " · ".join(
+            f"{names[i]} ({', '.join(f'{s:+.3f}' for s in slopes[:, i])})" for i in order
+        ))  # fmt: skip
+
+
+def show_study(study: Any, units: str) -> None:
+    """A stored study: what it varies and the points that count."""
+    if not len(study.errors):
+        say(f"  study {study.name!r} ({study.id}): no trials yet")
+        return
+    settings, balanced = study.attributes["search"], study.balanced()
+    shown_front(study, balanced, units, f"{len(study.errors):,} trials")
+    say(f"  method {settings['method']} · seed {settings['seed']} · validation {settings['validation']} · made by: "
+        f"{study.attributes['command']}")  # fmt: skip
+    rows = [
+        [name, *(number(v) for v in values)]
+        for name, *values in zip(
+            study.attributes["parameters"], study.values[balanced], study.attributes["low"], study.attributes["high"],
+            strict=True,
+        )
+    ]  # fmt: skip
+    table(["parameter", "balanced", "least", "largest"], rows)
+
+
+def shown_front(study: Any, picked: int, units: str, head: str) -> None:
+    """The front of a study as a table, relative to the settings that were given."""
+    front = study.front().tolist()
+    say(f"  study {study.name!r} ({study.id}): {head} · {len(study.attributes['parameters'])} parameters · "
+        f"{len(front):,} points on the front")  # fmt: skip
+    scale = [UNITS[units][o.partition(":")[0]] for o in study.objectives]
+    header = ["point", "trial"]
+    for objective, (_, unit) in zip(study.objectives, scale, strict=True):
+        header += [f"{objective}\n{unit}", "\nchange"]
+    marks: dict[int, str] = {}
+    best = [(f"best {o}", front[int(np.argmin(study.errors[front, j]))]) for j, o in enumerate(study.objectives)]
+    for mark, i in (*best, ("balanced", study.balanced()), ("picked", picked)):
+        marks[i] = ", ".join(filter(None, [marks.get(i), mark]))
+    step = max(1, -(-len(front) // _LISTED))
+    listed = sorted({*front[::step], *marks}, key=lambda i: tuple(study.errors[i]))
+    rows = [["given", "", *_errors(study.base, study.base, scale)]]
+    rows += [[marks.get(i, ""), str(i), *_errors(study.errors[i], study.base, scale)] for i in listed]
+    table(header, rows)
+
+
+def _errors(errors: Any, base: Any, scale: Any) -> list[str]:
+    out = []
+    for e, b, (factor, _) in zip(errors, base, scale, strict=True):
+        out += [number(e * factor), f"{100 * (e / b - 1):+.1f} %" if b else "-"]
+    return out

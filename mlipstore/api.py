@@ -1,0 +1,228 @@
+"""The Python face of a store: the verbs of the command line as methods, and its arrays as ``xarray``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .configuration import Batch, Configuration
+from .errors import SettingsError, unknown_name
+from .export import ExportResult, export
+from .features import Feature, StoredBaseline, aliases
+from .featurize import FeaturizeResult, featurize
+from .fit import FitPlan, FitResult, fit, prepare
+from .index import read_batch, segments
+from .ingest import IngestResult, ingest
+from .model import Model
+from .pipeline import resolve
+from .predict import PredictResult, predict
+from .reading import ReadOptions
+from .replay import ReplayResult, replay
+from .runfile import Fit, RunFile
+from .runfile import load as load_run
+from .show import show
+from .store import Commit, Repository, Snapshot
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+
+def open_store(path: str | os.PathLike[str], ref: str = "main") -> Store:
+    """Open a store for reading and writing; ``ref`` (branch, tag, snapshot id) is what is read.
+
+    :raises StoreNotFoundError: there is none at ``path``
+    """
+    return Store(Repository.open(path), ref)
+
+
+def create_store(path: str | os.PathLike[str]) -> Store:
+    """Make a new, empty store.
+
+    :raises StoreError: something is there already
+    """
+    return Store(Repository.create(path))
+
+
+class Store:
+    """Configurations, features and models of one store, at one version."""
+
+    def __init__(self, repository: Repository, ref: str = "main") -> None:
+        self.repository, self.ref = repository, ref
+
+    def __repr__(self) -> str:
+        facts = self.show()
+        return (
+            f"<mlipstore.Store {facts['path']}: {facts['configurations']:,} configurations, {facts['atoms']:,} atoms, "
+            f"{len(facts['groups'])} groups, features {[f['alias'] for f in facts['features']]}, "
+            f"models {[m['alias'] for m in facts['models']]}>"
+        )
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The version that is read (the newest one of ``ref`` at each call)."""
+        return self.repository.at(self.ref)
+
+    # ---------------------------------------------------------------- reading
+    @property
+    def configurations(self) -> Configurations:
+        """The configurations of this version."""
+        return Configurations(self.snapshot)
+
+    @property
+    def features(self) -> Mapping[str, Group]:
+        """Featurizations by alias."""
+        return self._groups("features")
+
+    @property
+    def baselines(self) -> Mapping[str, Group]:
+        """Baselines by alias."""
+        return self._groups("baselines")
+
+    @property
+    def models(self) -> list[str]:
+        """Names of the models."""
+        return list(aliases(self.snapshot, "models").values())
+
+    def model(self, name: str) -> Model:
+        """A model by name or id: ``predict`` and ``calculator``."""
+        return Model.load(self.snapshot, name)
+
+    def open(self, path: str) -> Any:
+        """Any group of the store (see docs/layout.md) as a lazy ``xarray.Dataset``."""
+        return self.snapshot.to_xarray(path)
+
+    def show(self, name: str | None = None) -> dict[str, Any]:
+        """Facts about the store or about one thing in it, as plain values."""
+        return show(self.repository, name, self.ref)
+
+    def log(self) -> list[Commit]:
+        """Versions, the newest first."""
+        return self.repository.log()
+
+    def _groups(self, kind: str) -> dict[str, Group]:
+        snapshot = self.snapshot
+        return {alias: Group(snapshot, f"{kind}/{i}") for i, alias in aliases(snapshot, kind).items()}
+
+    # ------------------------------------------------------------------ verbs
+    def ingest(self, *sources: str | Path, zero_stress: str = "missing", format: str | None = None,
+               skip_bad: bool = False, **options: Any) -> IngestResult:  # fmt: skip
+        """See :func:`mlipstore.ingest.ingest`; ``options`` are those of :class:`mlipstore.reading.ReadOptions`."""
+        return ingest(self.repository, sources, ReadOptions(**options), format, zero_stress, skip_bad=skip_bad,
+                      command="Store.ingest")  # fmt: skip
+
+    def featurize(
+        self, settings: str | Path | Mapping[str, Any], baseline: Mapping[str, Any] | None = None
+    ) -> FeaturizeResult:
+        """See :func:`mlipstore.featurize.featurize`.
+
+        :param settings: a TOML file with ``[descriptor]`` (and ``[baseline]``), or the keys of ``[descriptor]``
+        """
+        feature, stored = _computed(settings, baseline)
+        return featurize(self.repository, feature, stored, command="Store.featurize")
+
+    def fit(self, settings: str | Path | Mapping[str, Any] | Fit | None = None) -> FitResult:
+        """See :func:`mlipstore.fit.fit`.
+
+        :param settings: a TOML file with ``[fit]``, the keys of that table, or None for the defaults
+        """
+        return fit(self.repository, _fit_settings(settings), self.ref, command="Store.fit")
+
+    def plan(self, settings: str | Path | Mapping[str, Any] | Fit | None = None) -> FitPlan:
+        """Rows, columns and projected memory of a fit, without running it."""
+        return prepare(self.repository, _fit_settings(settings), self.ref).plan
+
+    def replay(self, model: str) -> ReplayResult:
+        """Repeat a stored fit and compare bit for bit."""
+        return replay(self.repository, model, self.ref)
+
+    def predict(
+        self, model: str, source: str | Path, output: str | Path | None = None, **options: Any
+    ) -> PredictResult:
+        """See :func:`mlipstore.predict.predict`."""
+        return predict(self.model(model), source, output, ReadOptions(**options))
+
+    def export(self, model: str, prefix: str | Path | None = None, format: str = "lammps-snap",
+               check: int = 20) -> ExportResult:  # fmt: skip
+        """See :func:`mlipstore.export.export`."""
+        return export(self.repository, model, format, prefix, check, self.ref)
+
+
+class Configurations:
+    """The configurations of one version, read as they are needed."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+
+    def __len__(self) -> int:
+        return sum(s.n_configurations for s in segments(self.snapshot))
+
+    def batches(self, group: str | None = None) -> Iterator[Batch]:
+        """One batch of columns per segment (and of one group, if given).
+
+        :raises UnknownNameError: no configuration has this group
+        """
+        if group is not None:
+            known = {g for s in segments(self.snapshot) for g in s.groups}
+            if group not in known:
+                raise unknown_name("group", group, known)
+        for s in segments(self.snapshot):
+            if group is None:
+                yield read_batch(self.snapshot, s.name)
+            elif group in s.groups:
+                yield read_batch(self.snapshot, s.name, *s.group_ranges()[group])
+
+    def __iter__(self) -> Iterator[Configuration]:
+        for batch in self.batches():
+            yield from batch
+
+    def to_ase(self, group: str | None = None) -> list[Atoms]:
+        """``ase.Atoms`` with labels attached."""
+        return [c.to_ase() for batch in self.batches(group) for c in batch]
+
+
+class Group:
+    """One featurization or baseline: its settings and its arrays."""
+
+    def __init__(self, snapshot: Snapshot, path: str) -> None:
+        self.snapshot, self.path = snapshot, path
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        return self.snapshot.attributes(self.path)
+
+    @property
+    def segments(self) -> list[str]:
+        """Segments that are computed."""
+        return self.snapshot.names(self.path)
+
+    def to_xarray(self, segment: str | None = None) -> Any:
+        """One segment as a lazy ``xarray.Dataset``; without a name, a dictionary of all segments."""
+        if segment is not None:
+            return self.snapshot.to_xarray(f"{self.path}/{segment}")
+        return {name: self.snapshot.to_xarray(f"{self.path}/{name}") for name in self.segments}
+
+
+def _fit_settings(settings: str | Path | Mapping[str, Any] | Fit | None) -> Fit:
+    if settings is None:
+        return Fit()
+    if isinstance(settings, Fit):
+        return settings
+    if isinstance(settings, Mapping):
+        return Fit.from_dict(settings)
+    table = load_run(settings).fit
+    if table is None:
+        raise SettingsError(f"{settings} has no [fit] table.")
+    return table
+
+
+def _computed(
+    settings: str | Path | Mapping[str, Any], baseline: Mapping[str, Any] | None
+) -> tuple[Feature | None, StoredBaseline | None]:
+    if isinstance(settings, Mapping):
+        tables: dict[str, Any] = {"descriptor": dict(settings)}
+        if baseline is not None:
+            tables["baseline"] = dict(baseline)
+        return resolve(RunFile.from_dict(tables))
+    return resolve(load_run(settings))

@@ -1,0 +1,1 @@
+"""Baselines: one plugin per file, see docs/plugins.md."""

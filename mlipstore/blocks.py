@@ -1,0 +1,333 @@
+"""The design matrix as a stream of blocks; never in memory as a whole.
+
+A block is a run of rows of one kind from one segment. Energy rows are per atom, so that a row means the same for a
+cell of 2 and of 200 atoms; constants and element shifts enter through the composition of each configuration.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .axes import FRAMES, lammps_rotations, stress_rotations, turn
+from .computing import type_index
+from .errors import DamagedStoreError, SettingsError
+from .features import Feature, StoredBaseline
+from .featurize import missing, parts
+from .index import Index, read_batch
+from .metrics import KINDS
+from .split import UNUSED
+from .store import Snapshot
+
+T = TypeVar("T")
+#: Kind, number of the first row in its array, rows.
+_Piece = tuple[int, int, NDArray[Any]]
+#: Default size of a block in bytes. Larger ones buy nothing: the factor gathers what it needs.
+BLOCK_BYTES = 16 << 20
+
+
+@dataclass
+class Block:
+    """Rows of one kind: ``A (n, K)``, targets ``b (n,)``, and per row the configuration it belongs to.
+
+    :param kind: index into :data:`mlipstore.metrics.KINDS`
+    :param configuration: position in the segment, ``(n,)``
+    :param row: position among all rows of this kind of the segment, ``(n,)``
+    """
+
+    kind: int
+    segment: str
+    A: NDArray[np.float64]
+    b: NDArray[np.float64]
+    configuration: NDArray[np.int64]
+    row: NDArray[np.int64]
+
+
+@dataclass
+class SegmentGroups:
+    """Who is in a segment: geometry hash ``(n, 16)``, group name and whether it counts."""
+
+    name: str
+    geometry: NDArray[np.uint8]
+    group: NDArray[Any]
+    live: NDArray[np.bool_]
+
+
+@dataclass
+class SegmentLabels(SegmentGroups):
+    """What is small about a segment: everything but its rows.
+
+    :param counts: atoms of each element ``(n, elements)``
+    :param turns: matrices that turn force rows ``(n, 3, 3)`` and stress rows ``(n, 6, 6)``, or None
+    :param targets: energy per atom ``(n,)``, force ``(3 N,)``, stress ``(6 n,)``; baseline off, shifts on
+    :param reference: values of the baseline in the same form where they are kept apart, else None
+    """
+
+    n_atoms: NDArray[np.int64]
+    counts: NDArray[np.float64]
+    targets: list[NDArray[np.float64]]
+    turns: tuple[NDArray[np.float64], NDArray[np.float64]] | None
+    reference: list[NDArray[np.float64]] | None
+
+
+class DesignMatrix:
+    """All rows of one featurization against the labels minus baseline plus element shifts.
+
+    Columns are the features, then (with ``constant``) one per element: the fraction N_t / N in energy rows.
+
+    :param separate: leave the baseline in the targets; it comes beside them, as ``SegmentLabels.reference``
+    :raises SettingsError: a segment is not featurized yet
+    """
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        feature: Feature,
+        baseline: StoredBaseline | None,
+        constant: bool,
+        element_shifts: dict[str, float],
+        block_rows: int | None = None,
+        frame: str = "input",
+        separate: bool = False,
+    ) -> None:
+        if frame not in FRAMES:
+            raise SettingsError(f"frame is {frame!r}; it is one of {', '.join(FRAMES)}.")
+        self.frame, self.separate = frame, separate
+        self.snapshot, self.feature, self.baseline = snapshot, feature, baseline
+        attributes = snapshot.attributes(f"features/{feature.id}")
+        self.columns: list[str] = attributes["columns"]
+        self.column_elements: list[str] = attributes["column_elements"]
+        self.elements = list(feature.descriptor().elements)
+        self.constant = constant
+        for symbol in element_shifts:
+            if symbol not in self.elements:
+                raise SettingsError(
+                    f"element_shifts names {symbol}, which is not among the elements of the features: "
+                    f"{' '.join(self.elements)}. Remove it."
+                )
+        self.shifts = np.array([element_shifts.get(e, 0.0) for e in self.elements])
+        self.index = Index.load(snapshot)
+        #: sorted by name: the same order of rows whatever order the segments were written in
+        self.segments = sorted(self.index.segments, key=lambda s: s.name)
+        lacking = missing(snapshot, "features", feature.id)
+        #: segments whose rows are not stored but made as they are needed
+        self.computed = {s.name for s in lacking} if attributes.get("storage") == "none" else set()
+        if not self.computed:
+            self._require("features", feature.id, feature.alias)
+        if baseline is not None:
+            self._require("baselines", baseline.id, baseline.alias)
+        self.block_rows = block_rows or max(4096, BLOCK_BYTES // (8 * self.n_columns))
+
+    @property
+    def n_columns(self) -> int:
+        return len(self.columns) + (len(self.elements) if self.constant else 0)
+
+    def n_rows(self) -> int:
+        """Rows of all live and deleted configurations, labelled or not."""
+        return sum(7 * s.n_configurations + 3 * s.n_atoms for s in self.segments)
+
+    def _require(self, kind: str, id_: str, alias: str) -> None:
+        lacking = missing(self.snapshot, kind, id_)
+        if lacking:
+            n = sum(s.n_configurations for s in lacking)
+            raise SettingsError(
+                f"{kind[:-1]} {alias!r} lacks {n:,} of {sum(s.n_configurations for s in self.segments):,} "
+                f"configurations. Run mlipstore featurize {self.snapshot.repository.path} first."
+            )
+
+    def members(self) -> Iterator[SegmentGroups]:
+        """Who is in each segment, in the order of the stream."""
+        for s in self.segments:
+            yield self._members(s.name)
+
+    def _members(self, name: str) -> SegmentGroups:
+        here = f"configurations/{name}/"
+        return SegmentGroups(
+            name=name,
+            geometry=self.snapshot.read(here + "geometry"),
+            group=self.snapshot.read(here + "group").astype(object),
+            live=self.index.live(name),
+        )
+
+    def _labels(self, name: str) -> SegmentLabels:
+        read, here = self.snapshot.read, f"configurations/{name}/"
+        n_atoms = read(here + "n_atoms")
+        types = type_index(read(f"atoms/{name}/number"), tuple(self.elements))
+        counts = np.zeros((len(n_atoms), len(self.elements)))
+        np.add.at(counts, (np.repeat(np.arange(len(n_atoms)), n_atoms), types), 1.0)
+        energy = read(here + "energy") + counts @ self.shifts
+        labels = [energy, read(f"atoms/{name}/force"), read(here + "stress")]
+        turns = None
+        if self.frame == "lammps":
+            rotation = lammps_rotations(read(here + "cell"))
+            turns = (rotation, stress_rotations(rotation))
+        reference = None
+        if self.baseline is not None:
+            at = f"baselines/{self.baseline.id}/{name}/"
+            values = [read(at + k) for k in ("energy", "force", "stress")]
+            if not all(np.isfinite(r).all() for r in values):
+                raise DamagedStoreError(f"{self.snapshot.repository.path}: {at} has lost data (a chunk is missing).")
+            if self.separate:
+                reference = _as_rows(values, n_atoms, turns)
+            else:
+                labels = [a - r for a, r in zip(labels, values, strict=True)]
+        return SegmentLabels(
+            **vars(self._members(name)),
+            n_atoms=n_atoms,
+            counts=counts,
+            targets=_as_rows(labels, n_atoms, turns),
+            turns=turns,
+            reference=reference,
+        )
+
+    def blocks(
+        self, wanted: Callable[[SegmentLabels], NDArray[np.int8]], segment: str | None = None
+    ) -> Iterator[tuple[SegmentLabels, Block]]:
+        """Blocks of labelled rows of live configurations that ``wanted`` gives a split other than UNUSED.
+
+        The next block is read while this one is used (memory: two blocks).
+
+        :param segment: of this segment alone
+        """
+        return _ahead(self._blocks(wanted, [s.name for s in self.segments] if segment is None else [segment]))
+
+    def _blocks(
+        self, wanted: Callable[[SegmentLabels], NDArray[np.int8]], names: list[str]
+    ) -> Iterator[tuple[SegmentLabels, Block]]:
+        for segment in names:
+            labels = self._labels(segment)
+            use = labels.live & (wanted(labels) != UNUSED)
+            if not use.any():
+                continue
+            n = len(labels.n_atoms)
+            owners = [np.arange(n), np.repeat(np.arange(n), 3 * labels.n_atoms), np.repeat(np.arange(n), 6)]
+            keeps = [use[o] & np.isfinite(b) for o, b in zip(owners, labels.targets, strict=True)]
+            pieces = self._computed(labels, keeps) if segment in self.computed else self._stored(labels, keeps)
+            for kind, start, rows in pieces:
+                chosen = np.flatnonzero(keeps[kind][start : start + len(rows)]) + start
+                A = self._finish(labels, kind, start, rows, chosen)
+                yield labels, Block(kind, segment, A, labels.targets[kind][chosen], owners[kind][chosen], chosen)
+
+    def _stored(self, labels: SegmentLabels, keeps: list[NDArray[np.bool_]]) -> Iterator[_Piece]:
+        """Runs of stored rows that hold wanted ones: kind, first row, rows."""
+        for kind, name in enumerate(("A_E", "A_F", "A_S")):
+            path = f"features/{self.feature.id}/{labels.name}/{name}"
+            for start, stop in self._runs(labels.name, name, keeps[kind]):
+                rows = self.snapshot.read(path, start, stop)
+                if np.isnan(rows[:, 0]).any():  # a chunk spans all columns, so one column sees a lost chunk
+                    raise DamagedStoreError(
+                        f"{self.snapshot.repository.path}: {path} has lost data (a chunk is missing)."
+                    )
+                yield kind, start, rows
+
+    def _computed(self, labels: SegmentLabels, keeps: list[NDArray[np.bool_]]) -> Iterator[_Piece]:
+        """The same rows, made as they are needed: for matrices larger than the disk."""
+        descriptor = self.feature.descriptor()
+        batch = read_batch(self.snapshot, labels.name)
+        for first, last in parts(batch, len(self.columns)):
+            begin, end = int(batch.atom_start[first]), int(batch.atom_start[last])
+            borders = [(first, last), (3 * begin, 3 * end), (6 * first, 6 * last)]
+            if not any(keep[a:b].any() for keep, (a, b) in zip(keeps, borders, strict=True)):
+                continue
+            made = descriptor.rows(batch.slice(first, last))
+            if self.feature.precision == "float32":
+                made.force = made.force.astype(np.float32)
+            for kind, rows in enumerate((made.energy, made.force, made.stress)):
+                if keeps[kind][slice(*borders[kind])].any():
+                    yield kind, borders[kind][0], rows
+
+    def _runs(self, segment: str, name: str, keep: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
+        """Row ranges on chunk borders that hold at least one wanted row."""
+        if not keep.any():
+            return
+        chunk = self.snapshot.array(f"features/{self.feature.id}/{segment}/{name}").chunks[0]
+        step = max(1, self.block_rows // chunk) * chunk
+        for start in range(0, len(keep), step):
+            stop = min(start + step, len(keep))
+            hits = np.flatnonzero(keep[start:stop])
+            if len(hits):
+                yield start + int(hits[0]) // chunk * chunk, min(stop, start + (int(hits[-1]) // chunk + 1) * chunk)
+
+    def _finish(
+        self, labels: SegmentLabels, kind: int, start: int, rows: NDArray[Any], chosen: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """Wanted rows of a run, turned if asked for, energies per atom, with their constant columns, C order."""
+        if labels.turns is not None and kind > 0:
+            every = np.arange(len(labels.n_atoms))
+            owner = np.repeat(every, labels.n_atoms) if kind == 1 else every
+            d = (3, 6)[kind - 1]  # chunks hold whole atoms and whole tensors
+            rows = turn(labels.turns[kind - 1], owner[start // d : (start + len(rows)) // d], rows)
+        m = len(self.columns)
+        if len(chosen) == len(rows) and kind != 0 and not self.constant and rows.dtype == np.float64:
+            return rows
+        A = np.zeros((len(chosen), self.n_columns))
+        A[:, :m] = rows if len(chosen) == len(rows) else rows[chosen - start]
+        if kind == 0:
+            if self.constant:
+                A[:, m:] = labels.counts[chosen]
+            A /= labels.n_atoms[chosen, None]
+        return A
+
+
+assert KINDS == ("energy", "force", "stress")
+
+
+def _as_rows(
+    values: list[NDArray[np.float64]],
+    n_atoms: NDArray[np.int64],
+    turns: tuple[NDArray[np.float64], NDArray[np.float64]] | None,
+) -> list[NDArray[np.float64]]:
+    """Energy ``(n,)``, force ``(N, 3)`` and stress ``(n, 6)`` as one number per row, energy per atom."""
+    energy, force, stress = values
+    if turns is not None:
+        owner = np.repeat(np.arange(len(n_atoms)), n_atoms)
+        force = turn(turns[0], owner, force.reshape(-1, 1))
+        stress = turn(turns[1], np.arange(len(n_atoms)), stress.reshape(-1, 1))
+    return [energy / n_atoms, force.ravel(), stress.ravel()]
+
+
+def _ahead(items: Iterator[T]) -> Iterator[T]:
+    """Produce the next item in a thread while the present one is used."""
+    waiting: queue.Queue[tuple[bool, Any]] = queue.Queue(maxsize=1)
+    stop = threading.Event()
+
+    def produce() -> None:
+        try:
+            for item in items:
+                if not _put(waiting, (True, item), stop):
+                    return
+            _put(waiting, (False, None), stop)
+        except BaseException as error:  # handed to the consumer, which raises it
+            _put(waiting, (False, error), stop)
+
+    thread = threading.Thread(target=produce, daemon=True)
+    thread.start()
+    try:
+        while True:
+            more, value = waiting.get()
+            if not more:
+                if value is not None:
+                    raise value
+                return
+            yield value
+            del value
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _put(waiting: queue.Queue[tuple[bool, Any]], item: tuple[bool, Any], stop: threading.Event) -> bool:
+    """Put unless the consumer has gone."""
+    while not stop.is_set():
+        try:
+            waiting.put(item, timeout=0.1)
+            return True
+        except queue.Full:
+            continue
+    return False

@@ -1,0 +1,1 @@
+"""Descriptors: one plugin per file, see docs/plugins.md."""

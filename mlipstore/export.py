@@ -1,0 +1,75 @@
+"""``export``: a model as files of other programs, checked by running the program that reads them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import registry
+from .configuration import Batch
+from .errors import ComputeError
+from .index import read_batch, segments
+from .model import Model
+from .store import Repository, Snapshot
+
+
+@dataclass
+class ExportResult:
+    """Files written and, if asked for, how far the other program is from the model."""
+
+    files: list[Path]
+    check: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"files": [str(f) for f in self.files], "check": self.check}
+
+
+def export(
+    repository: Repository,
+    model: str,
+    format: str = "lammps-snap",
+    prefix: str | Path | None = None,
+    check: int = 20,
+    ref: str = "main",
+) -> ExportResult:
+    """Write a model in another program's format.
+
+    :param prefix: path without suffix; default the model's name
+    :param check: run the program on up to this many configurations of the store and compare; 0 = no check
+    :raises ComputeError: the program gives other numbers than the model
+    """
+    snapshot = repository.at(ref)
+    loaded = Model.load(snapshot, model)
+    exporter = registry.make("exporters", format, {})
+    files = exporter.write(loaded, Path(prefix or loaded.name))
+    result = ExportResult(files)
+    if check:
+        batch = sample(snapshot, check)
+        result.check = exporter.check(loaded, files, batch)
+        if not result.check["ok"]:
+            raise ComputeError(
+                f"the exported files give other numbers than the model: {result.check}. The files are at "
+                f"{', '.join(map(str, files))}; please report this."
+            )
+    return result
+
+
+def sample(snapshot: Snapshot, n: int) -> Batch:
+    """About ``n`` configurations spread evenly over groups and segments, always the same ones."""
+    picked: list[Batch] = []
+    places = [(s, group, lo, hi) for s in segments(snapshot) for group, (lo, hi) in s.group_ranges().items()]
+    if not places:
+        return Batch.from_configurations([])
+    total = sum(hi - lo for _, _, lo, hi in places)
+    if len(places) > n:  # fewer than the groups: evenly spaced groups, one from each
+        chosen = np.unique(np.linspace(0, len(places) - 1, n).astype(int))
+        wanted = [(places[i], 1) for i in chosen]
+    else:
+        wanted = [(p, max(1, n * (p[3] - p[2]) // total)) for p in places]
+    for (segment, _, lo, hi), count in wanted:
+        for position in np.unique(np.linspace(lo, hi - 1, min(count, hi - lo)).astype(int)):
+            picked.append(read_batch(snapshot, segment.name, int(position), int(position) + 1))
+    return Batch.concatenate(picked)

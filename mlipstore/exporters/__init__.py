@@ -1,0 +1,1 @@
+"""Exporters: one plugin per file, see docs/plugins.md."""

@@ -1,0 +1,162 @@
+"""Featurizations and baselines of a store: their identity, their settings, which segments they cover."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from . import registry
+from .computing import Baseline, Column, Descriptor
+from .errors import DamagedStoreError, SettingsError, StoreError, unknown_name
+from .provenance import content_id
+from .schema import canonical
+from .store import Snapshot
+
+PRECISIONS = ("float64", "float32")
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One featurization: a descriptor with complete settings. The same settings have the same id."""
+
+    id: str
+    alias: str
+    type: str
+    settings: dict[str, Any]
+    precision: str = "float64"
+    storage: str = "rows"
+
+    @classmethod
+    def of(
+        cls,
+        type: str,
+        descriptor: Descriptor,
+        alias: str | None,
+        precision: str = "float64",
+        storage: str = "rows",
+    ) -> Feature:
+        """The featurization that settings stand for.
+
+        :param storage: ``rows``: rows are stored; ``none``: they are made whenever they are needed. Not part of the
+            identity: rows are the same
+        """
+        if precision not in PRECISIONS:
+            raise SettingsError(f"precision is {precision!r}; it is one of {', '.join(PRECISIONS)}.")
+        settings = registry.settings_of(descriptor)
+        key = {"type": type, "settings": settings}
+        if precision != "float64":
+            key["precision"] = precision
+        return cls(content_id(canonical(key)), alias or descriptor.label(), type, settings, precision, storage)
+
+    @classmethod
+    def load(cls, snapshot: Snapshot, name: str) -> Feature:
+        """By id (or its first characters) or alias."""
+        id_ = find_named(snapshot, "features", name)
+        a = snapshot.attributes(f"features/{id_}")
+        key = {"type": a["type"], "settings": a["settings"]}
+        if a["precision"] != "float64":
+            key["precision"] = a["precision"]
+        _require_id(snapshot, "features", id_, key)
+        return cls(id_, a["alias"], a["type"], a["settings"], a["precision"], a.get("storage", "rows"))
+
+    def descriptor(self) -> Descriptor:
+        """The descriptor that makes these features."""
+        made: Descriptor = registry.make("descriptors", self.type, self.settings)
+        return made
+
+    def attributes(self, columns: list[Column]) -> dict[str, Any]:
+        return {
+            "alias": self.alias,
+            "type": self.type,
+            "settings": self.settings,
+            "precision": self.precision,
+            "storage": self.storage,
+            "columns": [c.name for c in columns],
+            "column_elements": [c.element for c in columns],
+        }
+
+
+@dataclass(frozen=True)
+class StoredBaseline:
+    """One reference potential with complete settings."""
+
+    id: str
+    alias: str
+    type: str
+    settings: dict[str, Any]
+
+    @classmethod
+    def of(cls, type: str, baseline: Baseline, alias: str | None) -> StoredBaseline:
+        settings = registry.settings_of(baseline)
+        id_ = content_id(canonical({"type": type, "settings": settings}))
+        return cls(id_, alias or baseline.label(), type, settings)
+
+    @classmethod
+    def load(cls, snapshot: Snapshot, name: str) -> StoredBaseline:
+        id_ = find_named(snapshot, "baselines", name)
+        a = snapshot.attributes(f"baselines/{id_}")
+        _require_id(snapshot, "baselines", id_, {"type": a["type"], "settings": a["settings"]})
+        return cls(id_, a["alias"], a["type"], a["settings"])
+
+    def baseline(self) -> Baseline:
+        made: Baseline = registry.make("baselines", self.type, self.settings)
+        return made
+
+    def attributes(self) -> dict[str, Any]:
+        return {"alias": self.alias, "type": self.type, "settings": self.settings}
+
+
+def _require_id(snapshot: Snapshot, kind: str, id_: str, key: dict[str, Any]) -> None:
+    """An id is the hash of the settings: settings that were damaged give themselves away."""
+    if content_id(canonical(key)) != id_:
+        raise DamagedStoreError(
+            f"{snapshot.repository.path}: the settings of {kind}/{id_} are not those it was made with. "
+            "Restore the store from a copy."
+        )
+
+
+def ids(snapshot: Snapshot, kind: str) -> list[str]:
+    """Ids of the ``features``, ``baselines`` or ``models`` of a version, sorted."""
+    return snapshot.names(kind)
+
+
+def aliases(snapshot: Snapshot, kind: str) -> dict[str, str]:
+    """Alias of each id."""
+    if not snapshot.exists(kind):  # a kind that came after the store was made
+        return {}
+    return {i: str(snapshot.attributes(f"{kind}/{i}")["alias"]) for i in ids(snapshot, kind)}
+
+
+def find_named(snapshot: Snapshot, kind: str, name: str) -> str:
+    """The id among ``kind`` that ``name`` (an alias, an id or its first characters) stands for."""
+    known = aliases(snapshot, kind)
+    if name in known:
+        return name
+    hits = [i for i, alias in known.items() if alias == name] or [i for i in known if i.startswith(name)]
+    if len(hits) == 1:
+        return hits[0]
+    if hits:
+        raise StoreError(f"{name!r} stands for several {kind}: {', '.join(hits)}. Give the id.")
+    raise unknown_name({"studies": "study"}.get(kind, kind[:-1]), name, [*known.values()])
+
+
+def find_model(snapshot: Snapshot, name: str) -> str:
+    """The id of a model by alias, id or its first characters."""
+    return find_named(snapshot, "models", name)
+
+
+def free_alias(snapshot: Snapshot, kind: str, id_: str, wanted: str) -> str:
+    """``wanted``, or ``wanted-2`` ... when another id has it."""
+    taken = {alias for i, alias in aliases(snapshot, kind).items() if i != id_}
+    alias, n = wanted, 2
+    while alias in taken:
+        alias, n = f"{wanted}-{n}", n + 1
+    return alias
+
+
+def only(snapshot: Snapshot, kind: str, what: str) -> str | None:
+    """The id if there is exactly one; None if there is none; an error that lists them if there are several."""
+    have = aliases(snapshot, kind)
+    if len(have) > 1:
+        raise SettingsError(f"the store has several {kind} ({', '.join(have.values())}): say which, {what}.")
+    return next(iter(have), None)

@@ -1,0 +1,383 @@
+"""``featurize``: rows of a descriptor, and values of a baseline, for every segment that lacks them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from .computing import Baseline, Column, Descriptor
+from .configuration import Batch
+from .errors import ComputeError, MlipstoreError, SettingsError, StoreError, nearest
+from .executors import Executor
+from .executors.serial import Serial
+from .features import Feature, StoredBaseline, free_alias
+from .index import Segment, read_batch, segments
+from .layout import BASELINES, FEATURES
+from .provenance import commit_metadata, new_run
+from .store import Repository, Snapshot, StoreConflictError, create_array, write_array
+
+#: Rows of a sub-batch in memory at once, in bytes; chunks are filled from it one after another.
+_PART_BYTES = 32 << 20
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class FeaturizePlan:
+    """What a featurization is going to do; pure arithmetic, nothing is computed."""
+
+    columns: int
+    rows: int
+    segments: int
+    segments_missing: int
+    configurations_missing: int
+    atoms_missing: int
+    bytes_on_disk: int
+    bytes_per_worker: int
+
+    def to_json(self) -> dict[str, int]:
+        return dict(vars(self))
+
+
+@dataclass
+class FeaturizeResult:
+    """What was computed; ``atoms`` is zero when there was nothing to do."""
+
+    feature: Feature | None
+    baseline: StoredBaseline | None
+    segments: int = 0
+    configurations: int = 0
+    atoms: int = 0
+    snapshot: str = ""
+    seconds: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "feature": None if self.feature is None else {"id": self.feature.id, "alias": self.feature.alias},
+            "baseline": None if self.baseline is None else {"id": self.baseline.id, "alias": self.baseline.alias},
+            "segments": self.segments,
+            "configurations": self.configurations,
+            "atoms": self.atoms,
+            "snapshot": self.snapshot,
+            "seconds": self.seconds,
+        }
+
+
+@dataclass(frozen=True)
+class _Task:
+    """One segment of one feature and/or baseline for a worker; the worker opens the store itself."""
+
+    path: str
+    segment: str
+    feature: Feature | None
+    baseline: StoredBaseline | None
+    metadata: dict[str, Any]
+
+
+def missing(snapshot: Snapshot, kind: str, id_: str) -> list[Segment]:
+    """Segments that a feature or baseline does not cover yet."""
+    done = set(snapshot.names(f"{kind}/{id_}")) if snapshot.exists(f"{kind}/{id_}") else set()
+    return [s for s in segments(snapshot) if s.name not in done]
+
+
+def plan(snapshot: Snapshot, feature: Feature, columns: list[Column]) -> FeaturizePlan:
+    """Rows, bytes and memory of a featurization, before it runs."""
+    every, todo = segments(snapshot), missing(snapshot, "features", feature.id)
+    m = len(columns)
+    width = 4 if feature.precision == "float32" else 8
+
+    def rows(which: list[Segment]) -> tuple[int, int]:
+        return sum(7 * s.n_configurations for s in which), sum(3 * s.n_atoms for s in which)
+
+    energy_stress, force = rows(every)
+    biggest = max((s.n_atoms for s in every), default=0)
+    return FeaturizePlan(
+        columns=m,
+        rows=energy_stress + force,
+        segments=len(every),
+        segments_missing=len(todo),
+        configurations_missing=sum(s.n_configurations for s in todo),
+        atoms_missing=sum(s.n_atoms for s in todo),
+        bytes_on_disk=m * (8 * energy_stress + width * force),
+        bytes_per_worker=3 * _PART_BYTES + 200 * biggest + (64 << 20),
+    )
+
+
+def check_elements(snapshot: Snapshot, elements: tuple[str, ...], what: str) -> None:
+    """Refuse a descriptor that does not know an element of the store."""
+    from ase.data import chemical_symbols
+
+    have = {chemical_symbols[z] for s in segments(snapshot) for z in s.elements}
+    for symbol in sorted(have - set(elements)):
+        raise SettingsError(
+            f"the store holds {symbol}, which {what} does not list (elements = {' '.join(elements)}). "
+            f"{nearest(symbol, elements)}Add it to elements."
+        )
+
+
+def featurize(
+    repository: Repository,
+    feature: Feature | None,
+    baseline: StoredBaseline | None,
+    executor: Executor | None = None,
+    progress: Progress | None = None,
+    command: str = "featurize",
+) -> FeaturizeResult:
+    """Compute what is missing, segment by segment; each segment is one atomic version, so a kill loses one.
+
+    What another process stores meanwhile is not stored again.
+
+    :param feature: the featurization, or None to compute the baseline alone
+    :raises SettingsError: the store holds no configurations, or an element that the descriptor does not list
+    :raises ComputeError: a configuration cannot be computed (it is named)
+    """
+    began = time.perf_counter()
+    run = new_run()
+    executor = executor or Serial()
+    snapshot = repository.at()
+    result = FeaturizeResult(feature, baseline)
+    todo: dict[str, list[bool]] = {}
+    sizes = {s.name: s for s in segments(snapshot)}
+    if not sizes:
+        raise SettingsError(f"{repository.path} holds no configurations. Run mlipstore ingest {repository.path} first.")
+    _try(snapshot, feature, baseline)
+    new = [path for path in _paths(feature, baseline) if not snapshot.exists(path)]
+    if feature is not None:
+        columns = feature.descriptor().columns()
+        result.feature = feature = _enter_feature(repository, feature, columns, command, run)
+        for s in missing(snapshot, "features", feature.id) if feature.storage == "rows" else ():
+            todo.setdefault(s.name, [False, False])[0] = True
+    if baseline is not None:
+        result.baseline = baseline = _enter_baseline(repository, baseline, command, run)
+        for s in missing(snapshot, "baselines", baseline.id):
+            todo.setdefault(s.name, [False, False])[1] = True
+    metadata = commit_metadata(
+        "featurize",
+        command,
+        run,
+        feature=feature.alias if feature else None,
+        baseline=baseline.alias if baseline else None,
+    )
+    # the largest first, so that the last worker is not left with a large one
+    order = sorted(todo, key=lambda name: (-sizes[name].n_atoms, name))
+    tasks = [
+        _Task(
+            str(repository.path.absolute()),
+            name,
+            feature if todo[name][0] else None,
+            baseline if todo[name][1] else None,
+            metadata,
+        )
+        for name in order
+    ]
+    total = sum(sizes[name].n_atoms for name in order)
+    if executor.n_workers > len(tasks):
+        executor = Serial() if len(tasks) <= 1 else executor
+    try:
+        for name, snapshot_id in executor.map(_compute_segment, tasks):
+            result.segments += 1
+            result.configurations += sizes[name].n_configurations
+            result.atoms += sizes[name].n_atoms
+            result.snapshot = snapshot_id
+            if progress is not None:
+                progress(result.atoms, total)
+    except MlipstoreError:
+        with suppress(StoreError):  # the first error is the one to tell
+            _forget_empty(repository, new, metadata)
+        raise
+    result.seconds = time.perf_counter() - began
+    return result
+
+
+def _paths(feature: Feature | None, baseline: StoredBaseline | None) -> list[str]:
+    """Groups of what is going to be computed."""
+    out = []
+    if feature is not None:
+        out.append(f"features/{feature.id}")
+    if baseline is not None:
+        out.append(f"baselines/{baseline.id}")
+    return out
+
+
+def _try(snapshot: Snapshot, feature: Feature | None, baseline: StoredBaseline | None) -> None:
+    """Check the elements and compute one configuration, so that settings that cannot work fail before a change."""
+    first = segments(snapshot)[0].name
+    if feature is not None:
+        descriptor = feature.descriptor()
+        check_elements(snapshot, descriptor.elements, f"descriptor {feature.alias!r}")
+        if not snapshot.exists(f"features/{feature.id}"):
+            descriptor.rows(read_batch(snapshot, first, 0, 1))
+    if baseline is not None:
+        potential = baseline.baseline()
+        check_elements(snapshot, potential.elements, f"baseline {baseline.alias!r}")
+        if not snapshot.exists(f"baselines/{baseline.id}"):
+            potential.evaluate(read_batch(snapshot, first, 0, 1))
+
+
+def _forget_empty(repository: Repository, paths: list[str], metadata: dict[str, Any]) -> None:
+    """Remove features and baselines of a failed run that no segment got into."""
+    empty = [path for path in paths if repository.at().exists(path) and not repository.at().names(path)]
+    if empty:
+        with repository.transaction("featurize: nothing computed", metadata, exclusive=True) as tx:
+            for path in empty:
+                if not repository.at().names(path):
+                    del tx.root[path]
+
+
+def _enter_feature(repository: Repository, feature: Feature, columns: list[Column], command: str, run: str) -> Feature:
+    """Make the group of a feature that is new; one that is there keeps its alias."""
+    path = f"features/{feature.id}"
+    snapshot = repository.at()
+    if snapshot.exists(path):
+        known = Feature.load(snapshot, feature.id)
+        if known.storage == feature.storage:
+            return known
+    metadata = commit_metadata("featurize", command, run, feature=feature.alias)
+    with repository.transaction(f"featurize {feature.alias}", metadata, exclusive=True) as tx:
+        snapshot = repository.at()
+        if snapshot.exists(path):
+            feature = replace(Feature.load(snapshot, feature.id), storage=feature.storage)
+        else:
+            feature = replace(feature, alias=free_alias(snapshot, "features", feature.id, feature.alias))
+        tx.group(path, feature.attributes(columns))
+    return feature
+
+
+def _enter_baseline(repository: Repository, baseline: StoredBaseline, command: str, run: str) -> StoredBaseline:
+    snapshot = repository.at()
+    if snapshot.exists(f"baselines/{baseline.id}"):
+        return StoredBaseline.load(snapshot, baseline.id)
+    metadata = commit_metadata("featurize", command, run, baseline=baseline.alias)
+    with repository.transaction(f"baseline {baseline.alias}", metadata, exclusive=True) as tx:
+        snapshot = repository.at()
+        if not snapshot.exists(f"baselines/{baseline.id}"):
+            alias = free_alias(snapshot, "baselines", baseline.id, baseline.alias)
+            baseline = StoredBaseline(baseline.id, alias, baseline.type, baseline.settings)
+            tx.group(f"baselines/{baseline.id}", baseline.attributes())
+    return baseline
+
+
+# --------------------------------------------------------------------- worker
+def _compute_segment(task: _Task) -> tuple[str, str]:
+    """Compute and commit one segment; runs in a worker, which opens the store itself."""
+    from threadpoolctl import threadpool_limits
+
+    repository = Repository.open(task.path)
+    while True:
+        snapshot = repository.at()
+        at_feature = None if task.feature is None else f"features/{task.feature.id}/{task.segment}"
+        at_baseline = None if task.baseline is None else f"baselines/{task.baseline.id}/{task.segment}"
+        todo = [path for path in (at_feature, at_baseline) if path is not None and not snapshot.exists(path)]
+        if not todo:
+            return task.segment, snapshot.id
+        batch = read_batch(snapshot, task.segment)
+        try:
+            with (
+                threadpool_limits(1),
+                repository.transaction(f"featurize segment {task.segment}", task.metadata) as tx,
+            ):
+                if task.feature is not None and at_feature in todo:
+                    _write_rows(tx.group(at_feature), batch, task.feature.descriptor(), task.feature.precision)
+                if task.baseline is not None and at_baseline in todo:
+                    _write_baseline(tx.group(at_baseline), batch, task.baseline.baseline())
+            return task.segment, tx.snapshot_id
+        except StoreConflictError:
+            continue  # another process has stored (part of) it meanwhile: look again
+
+
+def parts(batch: Batch, n_columns: int, part_bytes: int = _PART_BYTES) -> list[tuple[int, int]]:
+    """Runs of configurations whose rows fit ``part_bytes`` (at least one configuration each)."""
+    per_row = 8 * max(1, n_columns)
+    cost = (3 * batch.n_atoms + 7) * per_row
+    out, start, used = [], 0, 0
+    for i, c in enumerate(cost):
+        if i > start and used + c > part_bytes:
+            out.append((start, i))
+            start, used = i, 0
+        used += int(c)
+    if start < len(batch):
+        out.append((start, len(batch)))
+    return out
+
+
+def _write_rows(group: zarr.Group, batch: Batch, descriptor: Descriptor, precision: str) -> None:
+    m = len(descriptor.columns())
+    n, atoms = len(batch), len(batch.number)
+    dtype = "f4" if precision == "float32" else "f8"
+    writers = {
+        "A_E": _RowWriter(create_array(group, FEATURES["A_E"], (n, m))),
+        "A_F": _RowWriter(create_array(group, FEATURES["A_F"], (3 * atoms, m), 3, dtype)),
+        "A_S": _RowWriter(create_array(group, FEATURES["A_S"], (6 * n, m), 6)),
+    }
+    for start, stop in parts(batch, m):
+        part = batch.slice(start, stop)
+        rows = descriptor.rows(part)
+        for name, data in (("A_E", rows.energy), ("A_F", rows.force), ("A_S", rows.stress)):
+            _require_finite(
+                part, data, 3 * part.n_atoms if name == "A_F" else np.full(len(part), len(data) // len(part))
+            )
+            writers[name].add(data)
+    for writer in writers.values():
+        writer.close()
+
+
+def _require_finite(batch: Batch, data: NDArray[np.float64], rows: NDArray[np.int64]) -> None:
+    """Refuse values that are no numbers: they would be read as lost data.
+
+    :param rows: how many rows of ``data`` each configuration has
+    """
+    finite = np.isfinite(data).reshape(len(data), -1).all(axis=1)
+    if not finite.all():
+        i = int(np.repeat(np.arange(len(batch)), rows)[int(np.argmin(finite))])
+        raise ComputeError(f"{batch.place(i)}: the result is not a finite number; are two atoms at the same place?")
+
+
+def _write_baseline(group: zarr.Group, batch: Batch, baseline: Baseline) -> None:
+    reference = baseline.evaluate(batch)
+    one = np.ones(len(batch), np.int64)
+    for data, rows in ((reference.energy, one), (reference.force, batch.n_atoms), (reference.stress, one)):
+        _require_finite(batch, data, rows)
+    write_array(group, BASELINES["energy"], reference.energy)
+    write_array(group, BASELINES["force"], reference.force)
+    write_array(group, BASELINES["stress"], reference.stress)
+
+
+class _RowWriter:
+    """Fills an array from the top in whole chunks, so that no chunk is written twice."""
+
+    def __init__(self, array: zarr.Array[Any]) -> None:
+        self.array = array
+        self.at = 0
+        self.waiting: list[NDArray[np.float64]] = []
+        self.n_waiting = 0
+
+    def add(self, rows: NDArray[np.float64]) -> None:
+        self.waiting.append(rows)
+        self.n_waiting += len(rows)
+        chunk = self.array.chunks[0]
+        if self.n_waiting >= chunk:
+            data = np.concatenate(self.waiting) if len(self.waiting) > 1 else self.waiting[0]
+            whole = len(data) // chunk * chunk
+            self._write(data[:whole])
+            # a copy, not a view: the large block must not stay in memory for its last rows
+            self.waiting, self.n_waiting = [data[whole:].copy()], len(data) - whole
+
+    def close(self) -> None:
+        """Write what is left and check that the array is full."""
+        if self.n_waiting:
+            self._write(np.concatenate(self.waiting))
+            self.waiting, self.n_waiting = [], 0
+        if self.at != self.array.shape[0]:
+            raise AssertionError(f"{self.array.path}: {self.at} rows written of {self.array.shape[0]}")
+
+    def _write(self, data: NDArray[np.float64]) -> None:
+        if len(data):
+            self.array[self.at : self.at + len(data)] = data
+            self.at += len(data)

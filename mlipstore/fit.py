@@ -1,0 +1,343 @@
+"""``fit``: rows stream once into a triangular factor, are solved there, and stream once more for the errors."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import registry
+from .blocks import DesignMatrix
+from .errors import SettingsError
+from .features import Feature, StoredBaseline, free_alias, only
+from .layout import METRICS, MODELS
+from .memory import FitMemory, available_bytes, fit_memory, parse_bytes, require
+from .metrics import Entry, ErrorTable
+from .provenance import commit_metadata, content_id, new_run, versions
+from .runfile import Fit
+from .schema import Document, canonical, check
+from .solve.factor import Factor
+from .solve.linear import Solution
+from .split import TRAIN
+from .store import Repository, Snapshot, write_array
+from .weights import GroupTable
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class FitPlan:
+    """What a fit is going to do, from counts alone."""
+
+    feature: str
+    rows: int
+    columns: int
+    bytes_read: int
+    memory: FitMemory
+    allowance: int
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "feature": self.feature,
+            "rows": self.rows,
+            "columns": self.columns,
+            "bytes_read": self.bytes_read,
+            "projected_memory": self.memory.total,
+            "memory": dataclasses.asdict(self.memory),
+            "allowance": self.allowance,
+        }
+
+
+@dataclass
+class FitResult:
+    """A fitted model: its id, coefficients, error table and how it went."""
+
+    id: str
+    name: str
+    columns: list[str]
+    coefficients: NDArray[np.float64]
+    constants: dict[str, float]
+    errors: list[Entry]
+    rank: int
+    condition: float
+    residual_norm: float
+    rows: int
+    seconds: float = 0.0
+    new: bool = True
+    snapshot: str = ""
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "model": self.id,
+            "name": self.name,
+            "new": self.new,
+            "snapshot": self.snapshot,
+            "rows": self.rows,
+            "columns": len(self.columns) + len(self.constants),
+            "rank": self.rank,
+            "condition": self.condition,
+            "weighted_residual_norm": self.residual_norm,
+            "errors": [dataclasses.asdict(e) for e in self.errors],
+            "seconds": self.seconds,
+        }
+
+
+@dataclass
+class Problem:
+    """A fit with everything resolved against a version of the store."""
+
+    snapshot: Snapshot
+    settings: Fit
+    feature: Feature
+    baseline: StoredBaseline | None
+    matrix: DesignMatrix
+    table: GroupTable
+    solver: Any
+    plan: FitPlan
+    #: of a fit from kept factors: their set, complete, and whether errors take a pass over the rows
+    factors: dict[str, Any] | None = None
+
+    @property
+    def id(self) -> str:
+        key = {"fit": self.identity(), "data": data_digest(self.matrix)}
+        return content_id(canonical(key if self.factors is None else {**key, "factors": self.factors}))
+
+    def identity(self) -> dict[str, Any]:
+        """The settings that make the numbers, complete with defaults."""
+        settings = self.settings.to_dict()
+        for key in ("name", "max_memory"):
+            settings.pop(key, None)
+        settings["features"], settings["baseline"] = self.feature.id, self.baseline.id if self.baseline else "none"
+        settings["solver"] = {"type": self.settings.solver.type, **registry.settings_of(self.solver)}
+        settings["block_rows"] = self.matrix.block_rows
+        return settings
+
+
+def data_digest(matrix: DesignMatrix) -> str:
+    """Digest of the configurations that count: segment names are made of content hashes."""
+    parts = [f"{s.name}:{np.packbits(matrix.index.live(s.name)).tobytes().hex()}" for s in matrix.segments]
+    return content_id("\n".join(parts))
+
+
+def prepare(repository: Repository, settings: Fit, ref: str = "main", check_memory: bool = True) -> Problem:
+    """Resolve names, check groups and memory; reads no rows.
+
+    :raises SettingsError, UnknownNameError: a name, group or setting is wrong
+    :raises MemoryLimitError: the fit does not fit the allowance
+    """
+    snapshot = repository.at(ref)
+    where = "with features = in [fit] or --features"
+    name = settings.features or only(snapshot, "features", where)
+    if name is None:
+        raise SettingsError(f"{repository.path} has no features. Run mlipstore featurize {repository.path} first.")
+    feature = Feature.load(snapshot, name)
+    baseline = None
+    if settings.baseline != "none":
+        base = settings.baseline or only(snapshot, "baselines", 'with baseline = in [fit] ("none" for none)')
+        baseline = StoredBaseline.load(snapshot, base) if base else None
+    matrix = DesignMatrix(
+        snapshot, feature, baseline, settings.constant, dict(settings.element_shifts), settings.block_rows,
+        settings.frame,
+    )  # fmt: skip
+    if not matrix.segments:
+        raise SettingsError(f"{repository.path} holds no configurations. Run mlipstore ingest first.")
+    allowance = parse_bytes(settings.max_memory) if settings.max_memory else available_bytes()
+    memory = fit_memory(matrix.n_columns, matrix.block_rows, max(s.n_atoms for s in matrix.segments))
+    rows = matrix.n_rows()
+    width = 4 if feature.precision == "float32" else 8
+    plan = FitPlan(feature.alias, rows, matrix.n_columns, rows * len(matrix.columns) * width, memory, allowance)
+    if check_memory:
+        require(memory, matrix.n_columns, allowance)
+    solver = registry.make("solvers", settings.solver.type, settings.solver.settings)
+    return Problem(snapshot, settings, feature, baseline, matrix, GroupTable.of(settings, matrix), solver, plan)
+
+
+def fit(
+    repository: Repository,
+    settings: Fit,
+    ref: str = "main",
+    progress: Progress | None = None,
+    command: str = "fit",
+) -> FitResult:
+    """Fit, evaluate and store a model; one that is there already (same data, same settings) is returned."""
+    began = time.perf_counter()
+    problem = prepare(repository, settings, ref)
+    if problem.snapshot.exists(f"models/{problem.id}"):
+        result = load(problem.snapshot, problem.id)
+        result.new = False
+        return result
+    result, factor = compute(problem, progress)
+    store_model(repository, problem, factor, result, command)
+    result.seconds = time.perf_counter() - began
+    return result
+
+
+def compute(problem: Problem, progress: Progress | None = None) -> tuple[FitResult, Factor]:
+    """Two passes over the rows: the factor and its solution, then the error table. Nothing is stored."""
+    from threadpoolctl import threadpool_limits
+
+    began = time.perf_counter()
+    with threadpool_limits(1):  # the bits depend on the number of BLAS threads
+        factor = accumulate(problem, progress)
+        solution = problem.solver.solve(factor)
+        errors = evaluate(problem, solution.coefficients, progress)
+    result = finished(problem, factor, solution, errors)
+    result.seconds = time.perf_counter() - began
+    return result, factor
+
+
+def finished(problem: Problem, factor: Factor, solution: Solution, errors: list[Entry]) -> FitResult:
+    """What is known about a fit before it is stored."""
+    m = len(problem.matrix.columns)
+    x = solution.coefficients
+    elements = problem.matrix.elements if problem.settings.constant else []
+    return FitResult(
+        id=problem.id,
+        name=problem.settings.name or "",
+        columns=problem.matrix.columns,
+        coefficients=x[:m],
+        constants=dict(zip(elements, map(float, x[m:]), strict=True)),
+        errors=errors,
+        rank=solution.rank,
+        condition=solution.condition,
+        residual_norm=solution.residual_norm,
+        rows=factor.n_rows,
+    )
+
+
+def accumulate(problem: Problem, progress: Progress | None = None) -> Factor:
+    """The factor of the weighted training rows: one pass.
+
+    :raises SettingsError: no row is left to train on
+    """
+    factor = Factor(problem.matrix.n_columns, 1)
+    total, done = problem.plan.rows, 0
+    for labels, block in problem.matrix.blocks(problem.table.split):
+        split = problem.table.split(labels)
+        w = problem.table.row_weights(block, problem.table.codes(labels), split, labels.n_atoms)
+        w = np.where(split[block.configuration] == TRAIN, w, 0.0)
+        used = w > 0
+        if used.all():
+            block.A *= w[:, None]
+            factor.update(block.A, (w * block.b)[:, None])
+        elif used.any():
+            factor.update(block.A[used] * w[used, None], (w[used] * block.b[used])[:, None])
+        done += len(w)
+        if progress is not None:
+            progress("fit", done, total)
+    factor.finish()
+    if factor.n_rows == 0:
+        raise no_rows()
+    return factor
+
+
+def no_rows() -> SettingsError:
+    """The error for a fit without a training row."""
+    return SettingsError(
+        "no rows to train on: every group has train = 0, zero weights, or no labels. Check [fit.groups]."
+    )
+
+
+def evaluate(problem: Problem, x: NDArray[np.float64], progress: Progress | None = None) -> list[Entry]:
+    """The error table of any coefficients ``(K,)``: one pass."""
+    table = ErrorTable(problem.table.groups)
+    total, done = problem.plan.rows, 0
+    for labels, block, r in residuals(problem, x):
+        codes, split = problem.table.codes(labels), problem.table.split(labels)
+        w = problem.table.row_weights(block, codes, split, labels.n_atoms)
+        table.add(block.kind, split[block.configuration], codes[block.configuration], r, block.b, w)
+        done += len(r)
+        if progress is not None:
+            progress("errors", done, total)
+    return table.entries()
+
+
+def residuals(problem: Problem, x: NDArray[np.float64]) -> Any:
+    """Stream of (labels, block, b - A x) over training and test rows."""
+    for labels, block in problem.matrix.blocks(problem.table.split):
+        yield labels, block, block.b - block.A @ x
+
+
+def store_model(repository: Repository, problem: Problem, factor: Factor, result: FitResult, command: str) -> None:
+    """Commit the model with everything it came from."""
+    result.provenance = {
+        "data_snapshot": problem.snapshot.id,
+        "data_digest": data_digest(problem.matrix),
+        "feature": {"id": problem.feature.id, "alias": problem.feature.alias, "type": problem.feature.type,
+                    "settings": problem.feature.settings},
+        "baseline": None if problem.baseline is None else {
+            "id": problem.baseline.id, "alias": problem.baseline.alias, "type": problem.baseline.type,
+            "settings": problem.baseline.settings},
+        "fit": problem.identity(),
+        "groups": {
+            name: {"train": int(n[0]), "test": int(n[1])}
+            for name, n in zip(problem.table.groups, problem.table.sizes, strict=True)
+        },
+        "solution": {"rank": result.rank,
+                     "condition": result.condition if np.isfinite(result.condition) else None,
+                     "weighted_residual_norm": result.residual_norm, "rows": result.rows},
+        "versions": versions(),
+        "command": command,
+    }  # fmt: skip
+    if problem.factors is not None:
+        result.provenance["factors"] = problem.factors
+    check(Document(result.provenance, "provenance of the model"), "model")
+    summary = {f"{e.kind}_{e.split}_rmse": e.rmse for e in result.errors if e.group == "*" and not e.weighted}
+    metadata = commit_metadata("fit", command, new_run(), model=result.id, **summary)
+    label = result.name or f"fit-{result.id[:4]}"
+    told = free_alias(repository.at(), "models", result.id, label)
+    with repository.transaction(f"fit {told}", metadata, exclusive=True) as tx:
+        newest = repository.at()
+        if newest.exists(f"models/{result.id}"):  # another process has fitted the same meanwhile
+            result.name, result.snapshot, result.new = load(newest, result.id).name, newest.id, False
+            return
+        result.name = free_alias(newest, "models", result.id, label)
+        group = tx.group(f"models/{result.id}", {"alias": result.name, "provenance": result.provenance})
+        elements = list(result.constants) or []
+        columns = {
+            "coefficient": result.coefficients,
+            "column": np.array(result.columns, object),
+            "constant": np.array(list(result.constants.values()), float),
+            "element": np.array(elements, object),
+            "R": factor.packed(),
+        }
+        for name, spec in MODELS.items():
+            write_array(group, spec, columns[name])
+        group = tx.group(f"models/{result.id}/metrics")
+        for name, spec in METRICS.items():
+            values = [getattr(e, name) for e in result.errors]
+            write_array(group, spec, np.array(values, object if spec.dtype == "str" else spec.dtype))
+    result.snapshot = tx.snapshot_id
+
+
+def load(snapshot: Snapshot, id_: str) -> FitResult:
+    """A stored fit."""
+    attributes = snapshot.attributes(f"models/{id_}")
+    read = snapshot.read
+    here = f"models/{id_}/"
+    names = [str(c) for c in read(here + "column")]
+    elements = [str(e) for e in read(here + "element")]
+    columns = {name: read(f"{here}metrics/{name}").tolist() for name in METRICS}
+    errors = [Entry(**{name: values[i] for name, values in columns.items()}) for i in range(len(columns["group"]))]
+    provenance = attributes["provenance"]
+    solution = provenance["solution"]
+    return FitResult(
+        id=id_,
+        name=attributes["alias"],
+        columns=names,
+        coefficients=read(here + "coefficient"),
+        constants=dict(zip(elements, read(here + "constant").tolist(), strict=True)),
+        errors=errors,
+        rank=solution["rank"],
+        condition=float("inf") if solution["condition"] is None else solution["condition"],
+        residual_norm=solution["weighted_residual_norm"],
+        rows=solution["rows"],
+        snapshot=snapshot.id,
+        provenance=provenance,
+    )

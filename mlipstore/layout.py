@@ -1,0 +1,144 @@
+"""Names, axes, types and chunk shapes of every stored array. ``schemas/store.schema.json`` says the same to others.
+
+Every array carries crc32c as its last codec and NaN as the fill value of floating-point data, so that neither a
+flipped bit nor a lost chunk can come back as a plausible number.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+FORMAT_VERSION = 1
+#: Target size of a chunk in bytes: one chunk is decoded by one thread, larger ones lose throughput.
+CHUNK_BYTES = 4 << 20
+#: A segment is closed when it holds this many atoms or configurations (the unit of work and of restart).
+SEGMENT_ATOMS = 16_384
+SEGMENT_CONFIGURATIONS = 4_096
+
+FIXED_AXES = {"xyz": 3, "vector": 3, "voigt": 6, "uid_byte": 32, "geometry_byte": 16}
+
+
+@dataclass(frozen=True)
+class ArraySpec:
+    """One stored array: axes by name, type, unit, and what it means."""
+
+    name: str
+    dims: tuple[str, ...]
+    dtype: str
+    units: str
+    long_name: str
+    optional: bool = False
+
+    @property
+    def fill_value(self) -> Any:
+        """NaN for floating point, else zero (or an empty string)."""
+        if self.dtype == "str":
+            return ""
+        return np.nan if np.dtype(self.dtype).kind == "f" else np.dtype(self.dtype).type(0)
+
+    def attributes(self) -> dict[str, str]:
+        return {"units": self.units, "long_name": self.long_name}
+
+
+def _table(*rows: tuple[Any, ...]) -> dict[str, ArraySpec]:
+    return {r[0]: ArraySpec(*r) for r in rows}
+
+
+CONFIGURATIONS = _table(
+    ("energy", ("configuration",), "f8", "eV", "total energy of the cell; NaN = missing"),
+    ("stress", ("configuration", "voigt"), "f8", "eV/Å^3",
+     "stress, positive in tension, xx yy zz yz xz xy; NaN = missing"),
+    ("cell", ("configuration", "vector", "xyz"), "f8", "Å", "lattice vectors as rows"),
+    ("pbc", ("configuration", "vector"), "bool", "1", "periodic along each lattice vector"),
+    ("n_atoms", ("configuration",), "i8", "1", "number of atoms"),
+    ("atom_start", ("configuration",), "i8", "1", "first atom of the configuration in atoms/<segment>"),
+    ("group", ("configuration",), "str", "1", "group of the configuration"),
+    ("source", ("configuration",), "str", "1", "file the configuration came from"),
+    ("frame", ("configuration",), "i8", "1", "frame in that file, from 0"),
+    ("info", ("configuration",), "str", "1", "what else the file said, JSON text"),
+    ("uid", ("configuration", "uid_byte"), "u1", "1", "sha256 of species, cell, positions, pbc and labels"),
+    ("geometry", ("configuration", "geometry_byte"), "u1", "1",
+     "hash of species, pbc, and cell and positions rounded to 1e-4 Å: equal for copies"),
+)  # fmt: skip
+ATOMS = _table(
+    ("number", ("atom",), "i4", "1", "atomic number"),
+    ("position", ("atom", "xyz"), "f8", "Å", "Cartesian position"),
+    ("force", ("atom", "xyz"), "f8", "eV/Å", "force; NaN = missing"),
+    ("spin", ("atom", "xyz"), "f8", "μB", "magnetic moment vector", True),
+    ("charge", ("atom",), "f8", "e", "charge", True),
+)
+BASELINES = _table(
+    ("energy", ("configuration",), "f8", "eV", "energy of the reference potential"),
+    ("force", ("atom", "xyz"), "f8", "eV/Å", "force of the reference potential"),
+    ("stress", ("configuration", "voigt"), "f8", "eV/Å^3", "stress of the reference potential, positive in tension"),
+)
+FEATURES = _table(
+    ("A_E", ("configuration", "feature"), "f8", "eV", "energy rows: total energy per unit coefficient"),
+    ("A_F", ("force_row", "feature"), "f8", "eV/Å", "force rows, atom-major, x y z"),
+    ("A_S", ("stress_row", "feature"), "f8", "eV/Å^3", "stress rows, positive in tension, xx yy zz yz xz xy"),
+)
+FACTORS = _table(
+    ("R", ("packed",), "f8", "1",
+     "triangles of [features | composition | targets] of the keys in the attributes, one after another; column by "
+     "column, without what is zero: column j of a key of n rows has min(j + 1, n) numbers"),
+)  # fmt: skip
+INDEX = _table(
+    ("uid", ("configuration", "uid_byte"), "u1", "1", "content hash, see configurations"),
+    ("geometry", ("configuration", "geometry_byte"), "u1", "1", "geometry hash, see configurations"),
+    ("segment", ("configuration",), "i4", "1", "segment, as a position in the list of segments in the attributes"),
+    ("position", ("configuration",), "i4", "1", "position in the segment"),
+    ("state", ("configuration",), "u1", "1", "0 live, 1 deleted, 2 replaced"),
+)
+MODELS = _table(
+    ("coefficient", ("feature",), "f8", "eV", "coefficient of each column, in eV per unit feature"),
+    ("column", ("feature",), "str", "1", "name of each column"),
+    ("constant", ("element",), "f8", "eV", "energy per atom of each element"),
+    ("element", ("element",), "str", "1", "element symbol"),
+    ("R", ("packed",), "f8", "1", "upper triangle, packed by columns, of the factor of the weighted [A | b]"),
+)
+STUDIES = _table(
+    ("parameter", ("trial", "parameter"), "f8", "1 or eV",
+     "what was tried: factors on weights, penalty, energy shifts, as the attribute parameters names them"),
+    ("objective", ("trial", "objective"), "f8", "eV/atom, eV/Å, eV/Å^3",
+     "root mean square errors of the rows that were predicted"),
+    ("run", ("trial",), "i4", "1", "run of the method that the trial belongs to"),
+)  # fmt: skip
+METRICS = _table(
+    ("group", ("entry",), "str", "1", "group, or * for all"),
+    ("split", ("entry",), "str", "1", "train or test"),
+    ("kind", ("entry",), "str", "1", "energy, force or stress"),
+    ("weighted", ("entry",), "bool", "1", "whether residuals carry their weights"),
+    ("n", ("entry",), "i8", "1", "number of rows"),
+    ("mae", ("entry",), "f8", "eV/atom, eV/Å, eV/Å^3", "mean absolute error"),
+    ("rmse", ("entry",), "f8", "eV/atom, eV/Å, eV/Å^3", "root mean square error"),
+    ("max", ("entry",), "f8", "eV/atom, eV/Å, eV/Å^3", "largest absolute error"),
+    ("rsq", ("entry",), "f8", "1", "1 - sum r^2 / sum (b - mean b)^2"),
+)
+
+#: Groups of the store and the arrays in each; ``<...>`` stands for an id or a segment name.
+GROUPS: dict[str, dict[str, ArraySpec]] = {
+    "configurations/<segment>": CONFIGURATIONS,
+    "atoms/<segment>": ATOMS,
+    "baselines/<baseline-id>/<segment>": BASELINES,
+    "features/<feature-id>/<segment>": FEATURES,
+    "factors/<feature-id>/<set-id>/<factored-segment>": FACTORS,
+    "studies/<study-id>": STUDIES,
+    "models/<model-id>": MODELS,
+    "models/<model-id>/metrics": METRICS,
+    "index": INDEX,
+}
+
+
+def chunk_shape(spec: ArraySpec, shape: tuple[int, ...], row_multiple: int = 1) -> tuple[int, ...]:
+    """Chunks of about 4 MB with all trailing axes whole.
+
+    :param row_multiple: rows of a chunk are a multiple of this (3 for force rows, 6 for stress rows)
+    """
+    width = 64 if spec.dtype == "str" else np.dtype(spec.dtype).itemsize
+    for n in shape[1:]:
+        width *= max(1, n)
+    rows = max(row_multiple, CHUNK_BYTES // width // row_multiple * row_multiple)
+    return (max(1, min(rows, shape[0])), *(max(1, n) for n in shape[1:]))

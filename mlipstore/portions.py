@@ -1,0 +1,200 @@
+"""Sources cut into portions: what each worker reads, and the batches that come of it, in the order of the files.
+
+Nothing here knows the store, so that a reading worker starts fast.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, groupby
+from pathlib import Path
+from typing import Any
+
+from . import registry
+from .configuration import Batch, Configuration
+from .errors import InputError, nearest
+from .executors import Executor
+from .parts import Part, PartReader
+from .provenance import encodable
+from .readers import reader_for
+from .reading import ReadOptions, ReadReport
+
+#: A batch travels from a reading worker when it holds this many atoms or configurations.
+_TRAVEL_ATOMS, _TRAVEL_CONFIGURATIONS = 8_192, 1_024
+#: A worker takes this many files or bytes at once; a larger file streams through this process,
+_TASK_FILES, _TASK_BYTES = 256, 16 << 20
+#: unless its reader can cut it into parts: small ones, of which each worker gets several and a few fit into memory.
+_PART_BYTES = 2 << 20
+#: Reading takes about 1 s for so many bytes of text; starting workers takes each 0.3 s.
+_WORTH_WORKERS = 24 << 20
+
+#: Configurations, what was noted about them, and how many files were finished with them.
+Portion = tuple[Batch, ReadReport, int]
+
+
+@dataclass(frozen=True)
+class Task:
+    """Files, or a part of one, for one worker."""
+
+    reader: str
+    root: str
+    paths: tuple[str, ...]
+    options: ReadOptions
+    skip_bad: bool
+    n_bytes: int
+    part: Part | None = None
+
+
+def plan(
+    sources: Sequence[str | Path], options: ReadOptions, format: str | None, skip_bad: bool
+) -> tuple[list[Task], int]:
+    """Files of all sources in a fixed order, in tasks, and their number.
+
+    :raises InputError: a source is not there, or holds no files that can be read
+    """
+    tasks: list[Task] = []
+    total = 0
+    for source in sources:
+        path = Path(source)
+        if not path.exists():
+            near = nearest(path.name, [p.name for p in path.parent.iterdir()]) if path.parent.is_dir() else ""
+            raise InputError(f"there is no such file or folder. {near}", str(path))
+        name, reader = reader_for(path, options, format)
+        files = list(map(str, reader.files(path)))
+        if not files:
+            raise InputError(f"no files of format {name} in it.", str(path))
+        total += len(files)
+        sizes = list(map(_size, files))
+        start = held = 0
+        for i, size in enumerate(sizes):
+            alone = i > 0 and max(size, sizes[i - 1]) >= 2 * _PART_BYTES
+            if i > start and (i - start == _TASK_FILES or held + size > _TASK_BYTES or alone):
+                tasks.append(Task(name, str(path), tuple(files[start:i]), options, skip_bad, held))
+                start, held = i, 0
+            held += size
+        tasks.append(Task(name, str(path), tuple(files[start:]), options, skip_bad, held))
+    return tasks, total
+
+
+def _size(path: str) -> int:
+    try:
+        found = os.stat(path)
+    except OSError:  # reading it will say why
+        return 0
+    return found.st_size if stat.S_ISREG(found.st_mode) else 0
+
+
+def read_all(tasks: list[Task], executor: Executor | None) -> Iterator[Portion]:
+    """Portions in the order of the tasks: read here, or by workers where there is much."""
+    if executor is None or executor.n_workers == 1 or sum(t.n_bytes for t in tasks) < _WORTH_WORKERS:
+        for task in tasks:
+            yield from read(task)
+        return
+    for stays, run in groupby(tasks, lambda task: task.n_bytes > _TASK_BYTES and not _has_parts(task)):
+        if stays:
+            for task in run:
+                yield from read(task)
+        else:
+            yield from _read_by_workers(list(run), executor)
+
+
+def _has_parts(task: Task) -> bool:
+    return task.options.index == ":" and hasattr(registry.get("readers", task.reader), "read_part")
+
+
+def _read_by_workers(tasks: Sequence[Task], executor: Executor) -> Iterator[Portion]:
+    """Whole tasks, and large files in parts, by workers.
+
+    A part is read as if nothing had been wrong before it, which is known only later. Where something was, the rest of
+    the file is read again, here: what comes out is always what reading it from begin to end gives.
+    """
+    sent: deque[Task] = deque()
+
+    def to_send() -> Iterator[Task]:
+        for piece in chain.from_iterable(map(_pieces, tasks)):
+            sent.append(piece)
+            yield piece
+
+    reached: Part | None = None
+    for portions, after in executor.map(_read_whole, to_send()):
+        task = sent.popleft()
+        if task.part is None:
+            yield from portions
+            continue
+        if task.part.start == 0:
+            reached = Part()
+        if reached is None:
+            continue  # it has been read here
+        follows = None if after is None else reached.joined(task.part, after)
+        yield from read(replace(task, part=reached)) if follows is None else portions
+        reached = follows
+
+
+def _pieces(task: Task) -> Iterator[Task]:
+    """The task itself, or one task for each part of its one large file."""
+    if len(task.paths) > 1 or task.n_bytes < 2 * _PART_BYTES or not _has_parts(task):
+        yield task
+        return
+    reader: PartReader = registry.make("readers", task.reader, {"options": task.options})
+    for part in reader.parts(Path(task.paths[0]), _PART_BYTES):
+        yield replace(task, part=part)
+
+
+def _read_whole(task: Task) -> tuple[list[Portion], Part | None]:
+    """All portions of a task, and where reading a part ended (None: an error stopped it)."""
+    after: list[Part] = []
+    try:
+        return list(read(task, after)), after[0] if after else None
+    except InputError:
+        if task.part is None:
+            raise
+        return [], None
+
+
+def read(task: Task, after: list[Part] | None = None) -> Iterator[Portion]:
+    """Read the files of a task (or the part of its file), giving out a batch whenever enough has come together.
+
+    :param after: gets where reading the part ended
+    """
+    reader = registry.make("readers", task.reader, {"options": task.options})
+    report = ReadReport(skip_bad=task.skip_bad)  # the reader holds it all the time, so it is never replaced
+    waiting: list[Configuration] = []
+    atoms = files = 0
+    # sources are stored relative to the folder that the named one lies in: the same on every machine
+    folder, name = os.path.split(os.path.abspath(task.root))
+    above = os.path.join(folder, "")
+    for path in task.paths:
+        within = path == task.root or path.startswith(task.root + os.sep)
+        source = encodable(name + path[len(task.root) :] if within else os.path.abspath(path).removeprefix(above))
+        try:
+            for configuration in _configurations(reader, path, task, report, after):
+                configuration.source = source
+                configuration.group = encodable(configuration.group)
+                waiting.append(configuration)
+                atoms += len(configuration.numbers)
+                if atoms >= _TRAVEL_ATOMS or len(waiting) >= _TRAVEL_CONFIGURATIONS:
+                    yield Batch.from_configurations(waiting), report.take(), files
+                    waiting, atoms, files = [], 0, 0
+        except InputError as error:
+            report.refuse(error)
+        files += task.part is None or task.part.stop is None
+    yield Batch.from_configurations(waiting), report.take(), files
+
+
+def _configurations(
+    reader: Any, path: str, task: Task, report: ReadReport, after: list[Part] | None
+) -> Iterator[Configuration]:
+    if task.part is None:
+        configurations: Iterator[Configuration] = reader.read(Path(path), report, Path(task.root))
+        return configurations
+    return _of_part(reader.read_part(Path(path), task.part, report, Path(task.root)), after)
+
+
+def _of_part(reading: Generator[Configuration, None, Part], after: list[Part] | None) -> Iterator[Configuration]:
+    end = yield from reading
+    if after is not None:
+        after.append(end)

@@ -1,0 +1,151 @@
+"""``predict``: energies, forces and stresses of the configurations of any file, and the errors where it has labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+
+from .computing import Reference
+from .configuration import Batch, Configuration
+from .files import written_whole
+from .metrics import Entry, ErrorTable
+from .model import Model
+from .readers import reader_for
+from .reading import ReadOptions, ReadReport
+from .split import TEST
+
+_BATCH_ATOMS = 2048
+
+
+@dataclass
+class PredictResult:
+    """How many configurations were predicted, where they went, and their errors where labels were there."""
+
+    configurations: int = 0
+    atoms: int = 0
+    output: Path | None = None
+    errors: list[Entry] = field(default_factory=list)
+    report: ReadReport = field(default_factory=ReadReport)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "configurations": self.configurations,
+            "atoms": self.atoms,
+            "output": None if self.output is None else str(self.output),
+            "errors": [vars(e) for e in self.errors],
+            "reader": self.report.to_json(),
+        }
+
+
+def predict(
+    model: Model,
+    source: str | Path,
+    output: str | Path | None = None,
+    options: ReadOptions | None = None,
+    format: str | None = None,
+) -> PredictResult:
+    """Predict every configuration of a file or folder, streaming.
+
+    :param output: extxyz file for positions and predicted energy, forces and stress (17 digits)
+    :raises InputError: the source cannot be read
+    """
+    result = PredictResult(output=None if output is None else Path(output))
+    path = Path(source)
+    _, reader = reader_for(path, options or ReadOptions(), format)
+
+    def configurations() -> Iterator[Configuration]:
+        for file in reader.files(path):
+            yield from reader.read(file, result.report, path)
+
+    errors = _Errors()
+    with _written_whole(result.output) as handle:
+        for batch in _batches(configurations()):
+            values = model.predict(batch)
+            result.configurations += len(batch)
+            result.atoms += len(batch.number)
+            errors.add(batch, values)
+            if handle is not None:
+                for i in range(len(batch)):
+                    write_extxyz_frame(handle, batch, values, i)
+    result.errors = errors.entries()
+    return result
+
+
+@contextmanager
+def _written_whole(path: Path | None) -> Iterator[TextIO | None]:
+    """A file that appears at ``path`` only when all of it was written."""
+    if path is None:
+        yield None
+        return
+    with written_whole(path) as part, open(part, "w", encoding="utf-8") as handle:
+        yield handle
+
+
+def _batches(configurations: Iterator[Configuration]) -> Iterator[Batch]:
+    waiting: list[Configuration] = []
+    atoms = 0
+    for c in configurations:
+        waiting.append(c)
+        atoms += len(c)
+        if atoms >= _BATCH_ATOMS:
+            yield Batch.from_configurations(waiting)
+            waiting, atoms = [], 0
+    if waiting:
+        yield Batch.from_configurations(waiting)
+
+
+class _Errors:
+    """Error table whose groups are known only as they come."""
+
+    def __init__(self) -> None:
+        self.tables: dict[str, ErrorTable] = {}
+
+    def add(self, batch: Batch, values: Reference) -> None:
+        n = batch.n_atoms
+        owners = [np.arange(len(batch)), np.repeat(np.arange(len(batch)), 3 * n), np.repeat(np.arange(len(batch)), 6)]
+        labels = [batch.energy / n, batch.force.ravel(), batch.stress.ravel()]
+        predicted = [values.energy / n, values.force.ravel(), values.stress.ravel()]
+        for group in dict.fromkeys(map(str, batch.group)):
+            table = self.tables.setdefault(group, ErrorTable([group]))
+            mine = batch.group.astype(str) == group
+            for kind in range(3):
+                keep = mine[owners[kind]] & np.isfinite(labels[kind])
+                b = labels[kind][keep]
+                m = len(b)
+                if m:
+                    table.add(kind, np.full(m, TEST, np.int8), np.zeros(m, np.int32),
+                              b - predicted[kind][keep], b, np.ones(m))  # fmt: skip
+
+    def entries(self) -> list[Entry]:
+        merged = ErrorTable.joined(list(self.tables.values()))
+        return [e for e in merged.entries() if not e.weighted]
+
+
+def write_extxyz_frame(handle: TextIO, batch: Batch, values: Reference, i: int) -> None:
+    """One extxyz frame with predicted energy, forces and stress (3 x 3, ASE's sign); 17 significant digits."""
+    from ase.data import chemical_symbols
+
+    a, b = int(batch.atom_start[i]), int(batch.atom_start[i + 1])
+    xx, yy, zz, yz, xz, xy = values.stress[i]
+    header = {
+        "Lattice": " ".join(f"{v:.17g}" for v in batch.cell[i].ravel()),
+        "Properties": "species:S:1:pos:R:3:forces:R:3",
+        "energy": f"{values.energy[i]:.17g}",
+        "stress": " ".join(f"{v:.17g}" for v in (xx, xy, xz, xy, yy, yz, xz, yz, zz)),
+        "pbc": " ".join("T" if p else "F" for p in batch.pbc[i]),
+        "config_type": str(batch.group[i]),
+    }
+    if not batch.pbc[i].all():
+        del header["stress"]
+    if not batch.cell[i].any():
+        del header["Lattice"]
+    text = " ".join(f'{k}="{v}"' if " " in v or not v else f"{k}={v}" for k, v in header.items())
+    handle.write(f"{b - a}\n{text}\n")
+    for z, r, f in zip(batch.number[a:b], batch.position[a:b], values.force[a:b], strict=True):
+        numbers = " ".join(f"{v:.17g}" for v in (*r, *f))
+        handle.write(f"{chemical_symbols[z]} {numbers}\n")

@@ -1,0 +1,122 @@
+"""``show``: what a store, a segment, a featurization, a baseline, a study or a model is, as plain values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .errors import unknown_name
+from .features import aliases
+from .featurize import missing
+from .fit import load
+from .index import Index, segments
+from .store import Repository, Snapshot
+from .studies import Study
+
+
+def show(repository: Repository, name: str | None = None, ref: str = "main") -> dict[str, Any]:
+    """Facts about the store, or about the segment, feature, baseline, study or model called ``name``.
+
+    :raises UnknownNameError: there is no such thing
+    """
+    snapshot = repository.at(ref)
+    if name is None:
+        return _store(snapshot)
+    every = {
+        **{s.name: ("segment", s.name) for s in segments(snapshot)},
+        **{key: (kind, i) for kind in ("features", "baselines", "studies", "models")
+           for i, alias in aliases(snapshot, kind).items() for key in (i, alias)},
+    }  # fmt: skip
+    hits = {every[k] for k in every if k == name} or {every[k] for k in every if k.startswith(name)}
+    if len(hits) != 1:
+        raise unknown_name("segment, feature, baseline, study or model", name, every)
+    kind, id_ = hits.pop()
+    if kind == "segment":
+        return _segment(snapshot, id_)
+    if kind == "models":
+        result = load(snapshot, id_)
+        return {"kind": "model", **result.to_json(), "provenance": result.provenance}
+    if kind == "studies":
+        return _study(Study.load(snapshot, id_))
+    attributes = snapshot.attributes(f"{kind}/{id_}")
+    lacking = missing(snapshot, kind, id_)
+    return {
+        "kind": "feature" if kind == "features" else "baseline",
+        "id": id_,
+        **attributes,
+        "configurations_missing": sum(s.n_configurations for s in lacking),
+    }
+
+
+def elements(snapshot: Snapshot) -> list[str]:
+    """Symbols of the elements of a version, by atomic number."""
+    from ase.data import chemical_symbols
+
+    return [chemical_symbols[z] for z in sorted({z for s in segments(snapshot) for z in s.elements})]
+
+
+def _store(snapshot: Snapshot) -> dict[str, Any]:
+    index = Index.load(snapshot)
+    groups: dict[str, int] = {}
+    for s in index.segments:
+        for g, n in s.groups.items():
+            groups[g] = groups.get(g, 0) + n
+    total = sum(s.n_configurations for s in index.segments)
+    features = []
+    for i, alias in aliases(snapshot, "features").items():
+        a = snapshot.attributes(f"features/{i}")
+        lacking = sum(s.n_configurations for s in missing(snapshot, "features", i))
+        features.append({"id": i, "alias": alias, "type": a["type"], "columns": len(a["columns"]),
+                         "configurations": total - lacking, "configurations_missing": lacking})  # fmt: skip
+    baselines = [{"id": i, "alias": alias} for i, alias in aliases(snapshot, "baselines").items()]
+    studies = [
+        {"id": i, "alias": alias, "trials": snapshot.array(f"studies/{i}/run").shape[0]}
+        for i, alias in aliases(snapshot, "studies").items()
+    ]
+    models = []
+    for i in aliases(snapshot, "models"):
+        m = load(snapshot, i)
+        every = {f"{e.kind}_{e.split}": e.rmse for e in m.errors if e.group == "*" and not e.weighted}
+        models.append({"id": i, "alias": m.name, "feature": m.provenance["feature"]["alias"], "rmse": every})
+    return {
+        "kind": "store",
+        "path": str(snapshot.repository.path),
+        "snapshot": snapshot.id,
+        "format": snapshot.root.attrs["mlipstore_format"],
+        "configurations": total,
+        "atoms": sum(s.n_atoms for s in index.segments),
+        "elements": elements(snapshot),
+        "groups": dict(sorted(groups.items())),
+        "segments": len(index.segments),
+        "features": features,
+        "baselines": baselines,
+        "studies": studies,
+        "models": models,
+    }
+
+
+def _study(study: Study) -> dict[str, Any]:
+    balanced = study.balanced() if len(study.errors) else None
+    return {
+        "kind": "study",
+        "id": study.id,
+        **study.attributes,
+        "trials": len(study.errors),
+        "front": [{"trial": int(i), "errors": study.errors[i].tolist()} for i in study.front()],
+        "balanced": balanced,
+        "values": None if balanced is None else dict(
+            zip(study.attributes["parameters"], study.values[balanced].tolist(), strict=True)
+        ),
+    }  # fmt: skip
+
+
+def _segment(snapshot: Snapshot, name: str) -> dict[str, Any]:
+    s = next(s for s in segments(snapshot) if s.name == name)
+    covered = [alias for i, alias in aliases(snapshot, "features").items() if s not in missing(snapshot, "features", i)]
+    return {
+        "kind": "segment",
+        "name": s.name,
+        "configurations": s.n_configurations,
+        "atoms": s.n_atoms,
+        "groups": s.groups,
+        "features": covered,
+    }

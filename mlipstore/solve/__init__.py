@@ -1,0 +1,1 @@
+"""Factor algebra and solvers on the triangular factor."""

