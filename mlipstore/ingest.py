@@ -197,7 +197,9 @@ class _Seen:
     def look(self, snapshot: Snapshot) -> None:
         """Take note of what the store holds now."""
         self.stored = Index.load(snapshot).counts()
-        self.names = {s.name for s in segments(snapshot)}
+        self.known = {s.name for s in segments(snapshot)}
+        #: and those that are being written, which another process may have stored under the same name meanwhile
+        self.names = set(self.known)
 
     def count(self, batch: Batch) -> NDArray[np.int64]:
         """Which copy in the input each configuration is, from 1, ``(n,)``."""
@@ -227,8 +229,8 @@ class _GivenUp(Exception):
 class _Version:
     """A version in the making, whose arrays another thread writes: that is mostly waiting for files."""
 
-    def __init__(self, repository: Repository, names: set[str]) -> None:
-        self._names = names
+    def __init__(self, repository: Repository, names: frozenset[str]) -> None:
+        self._names = names  # of the segments there were when we looked
         self._under_way: deque[Future[None]] = deque()
         self._thread = ThreadPoolExecutor(1)
         self._transaction = ExitStack()
@@ -321,7 +323,7 @@ class _SegmentWriter:
         name = self._name(batch)
         self.ready.append((name, batch, copy))
         if self.version is None:
-            self.version = _Version(self.repository, self.seen.names)
+            self.version = _Version(self.repository, frozenset(self.seen.known))
         self.version.write(name, batch)
         if time.monotonic() - self.last_commit > _COMMIT_EVERY or len(self.ready) >= _COMMIT_SEGMENTS:
             self._commit()
@@ -346,6 +348,7 @@ class _SegmentWriter:
             self.result.snapshot = version.commit(message, metadata)
         except (_Overtaken, StoreConflictError):
             written = self._again(message, metadata)
+        self.seen.known.update(written)
         for name, batch in written.items():
             self.result.segments.append(name)
             self.result.added += len(batch)

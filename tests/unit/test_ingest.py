@@ -245,6 +245,30 @@ def test_what_another_process_stored_meanwhile_is_not_stored_again(
     assert sorted(stored(repository).values()) == [1] * 41 + [3]
 
 
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("n", [12, 40])
+@pytest.mark.parametrize("moment", ["__init__", "write", "commit"])
+def test_the_same_segments_by_another_process_are_not_stored_again(
+    moment: str, n: int, repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Segments of equal content have equal names, in whichever process; at whatever moment the other one is faster."""
+    source = write_extxyz(tmp_path / "a.xyz", frames(n, 1, 1))
+    real, others = getattr(module._Version, moment), []
+
+    def faster(self: Any, *words: Any) -> Any:
+        if not others:
+            others.append(True)
+            ingest(Repository.open(repository.path), [source])
+        return real(self, *words)
+
+    monkeypatch.setattr(module._Version, moment, faster)
+    result = ingest(repository, [source])
+    assert (result.added, result.known) == (0, n)
+    names = [s.name for s in segments(repository.at())]
+    assert sorted(names) == sorted(set(names))
+    assert set(stored(repository).values()) == {1}
+
+
 # ---------------------------------------------------------------------- errors
 @pytest.mark.usefixtures("small")
 def test_an_error_in_the_middle_says_what_is_stored(repository: Repository, tmp_path: Path) -> None:
