@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
 
-def open_store(path: str | os.PathLike[str], ref: str = "main") -> Store:
+def open_store(path: str | os.PathLike[str], ref: str | None = None) -> Store:
     """Open a store for reading and writing; ``ref`` (branch, tag, snapshot id) is what is read.
 
     :raises StoreNotFoundError: there is none at ``path``
@@ -48,7 +48,7 @@ def create_store(path: str | os.PathLike[str]) -> Store:
 class Store:
     """Configurations, features and models of one store, at one version."""
 
-    def __init__(self, repository: Repository, ref: str = "main") -> None:
+    def __init__(self, repository: Repository, ref: str | None = None) -> None:
         self.repository, self.ref = repository, ref
 
     def __repr__(self) -> str:

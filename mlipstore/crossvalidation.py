@@ -58,7 +58,7 @@ class CrossValidation:
 
 
 def cross_validate(
-    repository: Repository, settings: Fit, folds: int = 0, ref: str = "main", progress: Progress | None = None
+    repository: Repository, settings: Fit, folds: int = 0, ref: str | None = None, progress: Progress | None = None
 ) -> CrossValidation:
     """Leave out each group in turn (``folds`` = 0), or each of so many folds; reads no rows.
 

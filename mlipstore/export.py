@@ -33,7 +33,7 @@ def export(
     format: str = "lammps-snap",
     prefix: str | Path | None = None,
     check: int = 20,
-    ref: str = "main",
+    ref: str | None = None,
 ) -> ExportResult:
     """Write a model in another program's format.
 

@@ -32,7 +32,7 @@ from .memory import IMPORTED, human, parse_bytes
 from .provenance import commit_metadata, new_run
 from .runfile import Fit
 from .solve.factor import projected_bytes
-from .store import Repository, StoreConflictError, write_array
+from .store import Address, Repository, StoreConflictError, write_array
 
 #: Most bytes that factors may take in the store, unless a limit is given.
 DEFAULT_LIMIT = 4 << 30
@@ -86,7 +86,7 @@ class _Task:
     :param snapshot: version that says who is in the fit
     """
 
-    path: str
+    store: Address
     snapshot: str
     settings: FactorSet
     leaf: Leaf
@@ -180,8 +180,8 @@ def complete(
     sizes = {s.name: s.n_atoms for s in problem.matrix.segments}
     # the largest first, so that the last worker is not left with a large one
     order = sorted(kept.missing, key=lambda leaf: (-sizes[leaf.segment], leaf.segment))
-    path = str(repository.path.absolute())
-    tasks = [_Task(path, problem.snapshot.id, kept.settings, leaf, metadata) for leaf in order]
+    store = repository.address
+    tasks = [_Task(store, problem.snapshot.id, kept.settings, leaf, metadata) for leaf in order]
     executor = executor if executor is not None and len(tasks) > 1 else Serial()
     for rows, snapshot_id in executor.map(_compute_segment, tasks):
         result.segments += 1
@@ -227,14 +227,14 @@ def _compute_segment(task: _Task) -> tuple[int, str]:
     """Factor and commit one segment; runs in a worker, which opens the store itself."""
     from threadpoolctl import threadpool_limits
 
-    repository = Repository.open(task.path)
+    repository = Repository.open(task.store)
     here = f"{task.settings.path}/{task.leaf.name}"
     while True:
         newest = repository.at()
         if newest.exists(here):
             return sum(newest.attributes(here)["keys"]["rows"]), newest.id
         with threadpool_limits(1):  # the bits depend on the number of BLAS threads
-            matrix = _matrix(task.path, task.snapshot, task.settings)
+            matrix = _matrix(task.store, task.snapshot, task.settings)
             keys, packed = factor_segment(matrix, task.settings, task.leaf.segment, task.leaf.parts)
         try:
             with repository.transaction(f"factor segment {task.leaf.segment}", task.metadata) as tx:
@@ -248,8 +248,8 @@ def _compute_segment(task: _Task) -> tuple[int, str]:
 
 
 @lru_cache(maxsize=1)
-def _matrix(path: str, snapshot: str, settings: FactorSet) -> DesignMatrix:
-    return rows_matrix(Repository.open(path).at(snapshot), settings)
+def _matrix(store: Address, snapshot: str, settings: FactorSet) -> DesignMatrix:
+    return rows_matrix(Repository.open(store).at(snapshot), settings)
 
 
 def _remove_dead(root: zarr.Group, path: str, leaf: Leaf) -> None:

@@ -155,7 +155,7 @@ def solve(problem: Problem, factor: Factor) -> Solution:
 def fit_from_factors(
     repository: Repository,
     settings: Fit,
-    ref: str = "main",
+    ref: str | None = None,
     full: bool = False,
     keep: bool = False,
     executor: Executor | None = None,
@@ -174,7 +174,7 @@ def fit_from_factors(
     if keep:
         kept = find(problem.matrix, problem.table)
         if kept.missing:
-            if ref != "main":
+            if ref is not None and ref != repository.branch:
                 raise SettingsError("factors are kept in the newest version: leave out --ref, or --keep-factors.")
             meter = None if progress is None else lambda done, total: progress("factor", done, total)
             complete(repository, problem, kept, executor, meter, command, limit)

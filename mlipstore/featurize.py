@@ -21,7 +21,7 @@ from .features import Feature, StoredBaseline, free_alias
 from .index import Segment, read_batch, segments
 from .layout import BASELINES, FEATURES
 from .provenance import commit_metadata, new_run
-from .store import Repository, Snapshot, StoreConflictError, create_array, write_array
+from .store import Address, Repository, Snapshot, StoreConflictError, create_array, write_array
 
 #: Rows of a sub-batch in memory at once, in bytes; chunks are filled from it one after another.
 _PART_BYTES = 32 << 20
@@ -74,7 +74,7 @@ class FeaturizeResult:
 class _Task:
     """One segment of one feature and/or baseline for a worker; the worker opens the store itself."""
 
-    path: str
+    store: Address
     segment: str
     feature: Feature | None
     baseline: StoredBaseline | None
@@ -169,7 +169,7 @@ def featurize(
     order = sorted(todo, key=lambda name: (-sizes[name].n_atoms, name))
     tasks = [
         _Task(
-            str(repository.path.absolute()),
+            repository.address,
             name,
             feature if todo[name][0] else None,
             baseline if todo[name][1] else None,
@@ -269,7 +269,7 @@ def _compute_segment(task: _Task) -> tuple[str, str]:
     """Compute and commit one segment; runs in a worker, which opens the store itself."""
     from threadpoolctl import threadpool_limits
 
-    repository = Repository.open(task.path)
+    repository = Repository.open(task.store)
     while True:
         snapshot = repository.at()
         at_feature = None if task.feature is None else f"features/{task.feature.id}/{task.segment}"

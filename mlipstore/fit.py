@@ -125,7 +125,7 @@ def data_digest(matrix: DesignMatrix) -> str:
     return content_id("\n".join(parts))
 
 
-def prepare(repository: Repository, settings: Fit, ref: str = "main", check_memory: bool = True) -> Problem:
+def prepare(repository: Repository, settings: Fit, ref: str | None = None, check_memory: bool = True) -> Problem:
     """Resolve names, check groups and memory; reads no rows.
 
     :raises SettingsError, UnknownNameError: a name, group or setting is wrong
@@ -161,7 +161,7 @@ def prepare(repository: Repository, settings: Fit, ref: str = "main", check_memo
 def fit(
     repository: Repository,
     settings: Fit,
-    ref: str = "main",
+    ref: str | None = None,
     progress: Progress | None = None,
     command: str = "fit",
 ) -> FitResult:

@@ -27,7 +27,7 @@ def plot(
     model: str,
     directory: str | Path,
     format: str = "png",
-    ref: str = "main",
+    ref: str | None = None,
     groups: Sequence[str] | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> list[Path]:
@@ -88,7 +88,7 @@ def _figures(collected: Collected, uncertainty: dict[str, Any] | None = None) ->
         yield "uncertainty", calibration(collected.model, uncertainty)
 
 
-def _study(repository: Repository, name: str, ref: str) -> Study | None:
+def _study(repository: Repository, name: str, ref: str | None) -> Study | None:
     """The study of that name, where no model has it."""
     snapshot = repository.at(ref)
     known = [{*(table := aliases(snapshot, kind)), *table.values()} for kind in ("models", "studies")]

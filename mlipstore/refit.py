@@ -28,7 +28,7 @@ class Refit:
         return np.concatenate([self.model.coefficients, list(self.model.constants.values())])
 
 
-def refit(repository: Repository, model: str, ref: str = "main", check_memory: bool = True) -> Refit:
+def refit(repository: Repository, model: str, ref: str | None = None, check_memory: bool = True) -> Refit:
     """The problem of the model ``model`` of version ``ref``, on the data it was fitted to; reads no rows.
 
     That is the data of ``ref`` if nothing was added or deleted since, else the version the model was made from.

@@ -34,7 +34,9 @@ class ReplayResult:
         }
 
 
-def replay(repository: Repository, model: str, ref: str = "main", progress: Progress | None = None) -> ReplayResult:
+def replay(
+    repository: Repository, model: str, ref: str | None = None, progress: Progress | None = None
+) -> ReplayResult:
     """Fit again with the stored settings on the data the model was fitted to; nothing is written."""
     found = refit(repository, model, ref)
     stored = found.model

@@ -24,7 +24,7 @@ from .runfile import Fit, GroupSettings, PluginTable
 from .schema import canonical
 from .search_methods import LEARNING, METHODS, Recorder
 from .search_settings import Search
-from .store import Repository
+from .store import Address, Repository
 from .studies import Study, append, create
 from .trials import Trials
 
@@ -78,7 +78,7 @@ class SearchResult:
 class _Task:
     """One run of a method for a worker, which opens the store itself."""
 
-    path: str
+    store: Address
     snapshot: str
     fit: Fit
     search: Search
@@ -108,7 +108,7 @@ def search(
         meter = None if progress is None else lambda done, total: progress("factor", done, total)
         complete(repository, problem, kept, executor, meter, command)
         problem = prepare(repository, settings)
-    task = _Task(str(repository.path.absolute()), problem.snapshot.id, settings, wanted, 0)
+    task = _Task(repository.address, problem.snapshot.id, settings, wanted, 0)
     trials = _trials(task)
     study = _study(repository, problem, wanted, trials, load(problem, folds).settings.id, command)
     metadata = commit_metadata("search", command, new_run(), study=study.name)
@@ -200,17 +200,17 @@ def _runs(study: Study, task: _Task, first: int, executor: Executor) -> Iterator
         yield found
 
 
-_spaces: OrderedDict[tuple[str, str, str], Trials] = OrderedDict()
+_spaces: OrderedDict[tuple[Address, str, str], Trials] = OrderedDict()
 
 
 def _trials(task: _Task) -> Trials:
     """The search space of a task, held for the next one."""
     from threadpoolctl import threadpool_limits
 
-    key = task.path, task.snapshot, canonical([task.fit.to_dict(), asdict(task.search)])
+    key = task.store, task.snapshot, canonical([task.fit.to_dict(), asdict(task.search)])
     if key not in _spaces:
         with threadpool_limits(1):
-            problem = prepare(Repository.open(task.path), task.fit, task.snapshot)
+            problem = prepare(Repository.open(task.store), task.fit, task.snapshot)
             folds = task.search.folds if task.search.validation == "folds" else 0
             _spaces[key] = Trials(FactorProblem(problem, load(problem, folds)), task.search)
         while len(_spaces) > _HELD:
@@ -292,4 +292,4 @@ def trials_of(repository: Repository, study: Study) -> Trials:
     :raises SettingsError: its factors are no longer kept
     """
     fit = Fit.from_dict(study.attributes["fit"], f"settings of study {study.name}")
-    return _trials(_Task(str(repository.path.absolute()), study.attributes["data_snapshot"], fit, search_of(study), 0))
+    return _trials(_Task(repository.address, study.attributes["data_snapshot"], fit, search_of(study), 0))

@@ -13,7 +13,7 @@ from .store import Repository, Snapshot
 from .studies import Study
 
 
-def show(repository: Repository, name: str | None = None, ref: str = "main") -> dict[str, Any]:
+def show(repository: Repository, name: str | None = None, ref: str | None = None) -> dict[str, Any]:
     """Facts about the store, or about the segment, feature, baseline, study or model called ``name``.
 
     :raises UnknownNameError: there is no such thing

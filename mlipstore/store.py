@@ -6,37 +6,41 @@ change of a local store takes an exclusive lock, every array carries crc32c, and
 
 from __future__ import annotations
 
-import datetime
-import fcntl
 import glob
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
-from itertools import product
 from pathlib import Path
 from typing import Any
 
 import icechunk
-import numpy as np
 import zarr
-from numpy.typing import NDArray
-from zarr.codecs import Crc32cCodec
-from zarr.core.sync import sync
 from zarr.errors import GroupNotFoundError
 
 from .allocation import give_back_large_blocks
-from .errors import DamagedStoreError, MlipstoreError, StoreError, StoreNotFoundError, nearest
-from .layout import FORMAT_VERSION, GROUPS, INDEX, ArraySpec, chunk_shape
-from .provenance import content_id
-from .schema import canonical
-from .store_errors import StoreConflictError, is_ours_to_tell, lost_chunk, translate
+from .arrays import append_rows, create_array, fixed_axes, overwrite, sealed, write_array
+from .errors import (
+    DamagedStoreError,
+    MlipstoreError,
+    SettingsError,
+    StoreError,
+    StoreNotFoundError,
+    nearest,
+    unknown_name,
+)
+from .files import written_whole
+from .history import RECENT, Commit, References, check_name, repeated, walk
+from .layout import FORMAT_VERSION, GROUPS, INDEX, ArraySpec
+from .locks import LOCK_FILE, locked, runs
+from .snapshot import Snapshot
+from .store_errors import StoreConflictError, is_ours_to_tell, translate
 
 __all__ = [
     "LOCK_FILE",
     "MAIN",
+    "Address",
     "Commit",
     "Repository",
     "Snapshot",
@@ -44,15 +48,17 @@ __all__ = [
     "Transaction",
     "append_rows",
     "create_array",
+    "overwrite",
     "schema_groups",
     "sealed",
     "write_array",
 ]
 
 MAIN = "main"
-LOCK_FILE = "mlipstore.lock"
-#: Attribute of a group that is the digest of the others.
-DIGEST = "digest"
+#: Names the branch that is written to, for one process and its workers; above the file in the store.
+BRANCH_VARIABLE = "MLIPSTORE_BRANCH"
+#: File in the store that names the branch, written by ``switch``.
+BRANCH_FILE = "mlipstore.branch"
 #: The last chunk of the index is written anew by every ingest, so it is small.
 _INDEX_CHUNK_ROWS = 4_096
 _TOP_GROUPS = ("configurations", "atoms", "baselines", "features", "factors", "studies", "models", "index")
@@ -63,21 +69,27 @@ icechunk.set_logs_filter("off")
 
 
 @dataclass(frozen=True)
-class Commit:
-    """One version: what changed, by which command."""
+class Address:
+    """Where a store is and which of its branches is meant: what a worker opens."""
 
-    id: str
-    message: str
-    metadata: dict[str, Any]
-    time: datetime.datetime
+    path: str
+    branch: str
 
 
 class Repository:
-    """A store on disk: an Icechunk repository with our layout. ``at`` reads a version, ``transaction`` makes one."""
+    """A store on disk: an Icechunk repository with our layout. ``at`` reads a version, ``transaction`` makes one.
 
-    def __init__(self, path: Path, repository: icechunk.Repository) -> None:
-        self.path = path
+    :param branch: what is read unless a version is named, and what is written to
+    """
+
+    def __init__(self, path: Path, repository: icechunk.Repository, branch: str = MAIN) -> None:
+        self.path, self.branch = path, branch
         self._repository = repository
+
+    @property
+    def address(self) -> Address:
+        """What :meth:`open` gives this repository for, in any process of this machine."""
+        return Address(str(self.path.absolute()), self.branch)
 
     # ------------------------------------------------------------------ open
     @classmethod
@@ -95,7 +107,7 @@ class Repository:
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
             for left in place.parent.glob(f".{glob.escape(place.name)}.making-*"):
-                if left == making or not _runs(left.name.rpartition("-")[2]):
+                if left == making or not runs(left.name.rpartition("-")[2]):
                     shutil.rmtree(left, ignore_errors=True)
             making.mkdir()  # Icechunk panics where it cannot
             cls._make(making, __version__)
@@ -127,7 +139,7 @@ class Repository:
         assert isinstance(index, zarr.Group)
         index.attrs.update(sealed({"segments": []}))
         for spec in INDEX.values():
-            create_array(index, spec, (0, *(_fixed(spec)[1:])), chunk_rows=_INDEX_CHUNK_ROWS)
+            create_array(index, spec, (0, *(fixed_axes(spec)[1:])), chunk_rows=_INDEX_CHUNK_ROWS)
         session.commit("new store", metadata={"verb": "create"})
 
     @staticmethod
@@ -143,9 +155,15 @@ class Repository:
             raise translate(error, str(path), "opening the store") from error
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str]) -> Repository:
-        """Open an existing store; reading needs no write permission."""
-        place = Path(path)
+    def open(cls, path: str | os.PathLike[str] | Address, branch: str | None = None) -> Repository:
+        """Open an existing store; reading needs no write permission.
+
+        :param branch: default: that of the address, of ``MLIPSTORE_BRANCH``, or the one ``switch`` chose
+        """
+        if isinstance(path, Address):
+            place, branch = Path(path.path), branch or path.branch
+        else:
+            place = Path(path)
         made = cls.exists(place)
         if not made and not place.exists():
             near = nearest(place.name, _beside(place))
@@ -154,8 +172,13 @@ class Repository:
             raise StoreError(f"{place} is not a store (it has no refs/branch.main). Give the folder that ingest made.")
         try:
             repository = icechunk.Repository.open(icechunk.local_filesystem_storage(str(place)))
-            next(iter(repository.ancestry(branch=MAIN)))  # Zarr takes an unreadable version for an empty one
-            attributes = dict(zarr.open_group(repository.readonly_session(MAIN).store, mode="r").attrs)
+            chosen = _current_branch(place) if branch is None else branch
+            if chosen != MAIN and chosen not in (known := repository.list_branches()):
+                raise unknown_name("branch", chosen, known)
+            next(iter(repository.ancestry(branch=chosen)))  # Zarr takes an unreadable version for an empty one
+            attributes = dict(zarr.open_group(repository.readonly_session(chosen).store, mode="r").attrs)
+        except MlipstoreError:
+            raise
         except GroupNotFoundError:
             attributes = {}
         except BaseException as error:
@@ -173,50 +196,49 @@ class Repository:
             raise StoreError(
                 f"{place} has format {version}; this mlipstore reads up to {FORMAT_VERSION}. Install a newer mlipstore."
             )
-        return cls(place, repository)
+        return cls(place, repository, chosen)
 
     def remove_if_empty(self) -> None:
         """Remove a store that nothing was ever stored in: one made for an ingest that failed."""
-        with _locked(self.path):
+        with locked(self.path):
             if not self.log():
                 shutil.rmtree(self.path, ignore_errors=True)
 
     # ------------------------------------------------------------------ read
-    def at(self, ref: str = MAIN) -> Snapshot:
-        """A consistent, read-only view of a branch, a tag or a snapshot id (or its first characters)."""
-        repo = self._repository
+    def at(self, ref: str | None = None) -> Snapshot:
+        """A consistent, read-only view of a version; see :meth:`find`."""
         try:
-            if ref in repo.list_branches():
-                return Snapshot(self, repo.readonly_session(ref))
-            if ref in repo.list_tags():
-                return Snapshot(self, repo.readonly_session(tag=ref))
-            ids = [c.id for c in self.log(include_all=True)]
-            match = [i for i in ids if ref and i.startswith(ref.upper())]
-            if len(match) == 1:
-                return Snapshot(self, repo.readonly_session(snapshot_id=match[0]))
+            return Snapshot(self, self._repository.readonly_session(snapshot_id=self.find(ref)))
         except icechunk.IcechunkError as error:
-            raise translate(error, str(self.path), f"reading version {ref!r}", reading=True) from error
-        if len(match) > 1:
-            raise StoreError(f"{self.path}: version {ref!r} is ambiguous: {', '.join(match[:5])}.")
-        known = [*repo.list_branches(), *repo.list_tags()]
-        raise StoreError(f"{self.path} has no version {ref!r}. {nearest(ref, known)}Known: {', '.join(known)}.")
+            raise translate(error, str(self.path), f"reading version {ref or self.branch!r}", reading=True) from error
 
-    def log(self, ref: str = MAIN, include_all: bool = False) -> list[Commit]:
-        """Versions from new to old; without ``include_all`` the empty first one is left out."""
-        repo = self._repository
-        out = []
+    def find(self, ref: str | None = None) -> str:
+        """Id of a version.
+
+        :param ref: branch, tag, id or its first characters, time (``2026-11-20T10:00``, UTC), each with ``~n`` for the
+            n-th version before; None = the newest of the branch
+        :raises StoreError: there is no such version
+        """
         try:
-            if ref in repo.list_branches():
-                line = repo.ancestry(branch=ref)
-            else:
-                line = repo.ancestry(snapshot_id=self.at(ref).id)
-            for a in line:
-                metadata = dict(a.metadata)
-                if metadata.get("verb") not in (None, "create") or include_all:
-                    out.append(Commit(a.id, a.message, metadata, a.written_at))
+            return References(self._repository, str(self.path), self.branch).find(ref)
+        except icechunk.IcechunkError as error:
+            raise translate(error, str(self.path), f"reading version {ref or self.branch!r}", reading=True) from error
+
+    def log(self, ref: str | None = None, include_all: bool = False) -> list[Commit]:
+        """Versions from new to old; without ``include_all`` the empty first one is left out."""
+        try:
+            line = list(walk(self._repository, self.find(ref)))
         except icechunk.IcechunkError as error:
             raise translate(error, str(self.path), "reading its versions", reading=True) from error
-        return out
+        return [c for c in line if c.verb not in ("", "create") or include_all]
+
+    def branches(self) -> dict[str, str]:
+        """Id of the newest version of each branch."""
+        return {name: str(self._repository.lookup_branch(name)) for name in sorted(self._repository.list_branches())}
+
+    def tags(self) -> dict[str, str]:
+        """Id of the version that each tag names."""
+        return {name: str(self._repository.lookup_tag(name)) for name in sorted(self._repository.list_tags())}
 
     # ----------------------------------------------------------------- write
     @contextmanager
@@ -229,21 +251,21 @@ class Repository:
         """
         try:
             if exclusive:
-                with _locked(self.path):
+                with locked(self.path):
                     tx = self._begin()
                     yield tx
                     self._commit(tx, tx.message or message, {**metadata, **tx.metadata})
             else:
                 tx = self._begin()
                 yield tx
-                with _locked(self.path):
+                with locked(self.path):
                     self._commit(tx, tx.message or message, {**metadata, **tx.metadata})
         except (icechunk.IcechunkError, icechunk.ConflictError, icechunk.RebaseFailedError, OSError) as error:
             # the session is dropped here: after a failed write it would publish holes as fill values
             raise translate(error, str(self.path), f"storing ({message})") from error
 
     def _begin(self) -> Transaction:
-        session = self._repository.writable_session(MAIN)
+        session = self._repository.writable_session(self.branch)
         return Transaction(zarr.open_group(session.store, mode="a"), session)
 
     def _commit(self, tx: Transaction, message: str, metadata: dict[str, Any]) -> None:
@@ -254,7 +276,75 @@ class Repository:
         root = zarr.open_group(session.store, mode="a")
         for function in tx.last:
             function(root)
-        tx.snapshot_id = session.commit(message, metadata=metadata)
+        recent = repeated(self._repository, str(session.snapshot_id), metadata.get("versions"))
+        tx.snapshot_id = session.commit(message, metadata={**metadata, RECENT: recent})
+
+    # ------------------------------------------------------------------ names
+    def tag(self, name: str, ref: str | None = None) -> str:
+        """Give a version a name for ever; its id.
+
+        :raises StoreError: the name is taken (also by a tag that was deleted), or there is no such version
+        """
+        check_name("tag", name)
+        with self._changing(f"making the tag {name!r}"):
+            self._require_free(name)
+            id_ = self.find(ref)
+            self._repository.create_tag(name, id_)
+        return id_
+
+    def delete_tag(self, name: str) -> None:
+        """Remove a tag; its name cannot be used again."""
+        with self._changing(f"deleting the tag {name!r}"):
+            if name not in (known := self.tags()):
+                raise unknown_name("tag", name, known)
+            self._repository.delete_tag(name)
+
+    def create_branch(self, name: str, ref: str | None = None) -> str:
+        """Begin a line of versions at ``ref``; the id of that version."""
+        check_name("branch", name)
+        with self._changing(f"making the branch {name!r}"):
+            self._require_free(name)
+            id_ = self.find(ref)
+            self._repository.create_branch(name, id_)
+        return id_
+
+    def delete_branch(self, name: str) -> None:
+        """Remove a branch; versions that nothing else leads to go with the next collection of garbage."""
+        with self._changing(f"deleting the branch {name!r}"):
+            if name not in (known := self.branches()):
+                raise unknown_name("branch", name, known)
+            if name in (MAIN, self.branch):
+                raise SettingsError(f"the branch {name!r} is {'needed' if name == MAIN else 'the current one'}.")
+            self._repository.delete_branch(name)
+
+    def switch(self, name: str) -> Repository:
+        """Make a branch the one that commands read and write from now on, for everybody who uses this folder.
+
+        Work that is under way stays on the branch that it began on.
+        """
+        with self._changing(f"switching to {name!r}"):
+            if name not in (known := self.branches()):
+                raise unknown_name("branch", name, known)
+            with written_whole(self.path / BRANCH_FILE) as part:
+                part.write_text(f"{name}\n", encoding="utf-8")
+        return Repository(self.path, self._repository, name)
+
+    @contextmanager
+    def _changing(self, what: str) -> Iterator[None]:
+        try:
+            with locked(self.path):
+                yield
+        except (icechunk.IcechunkError, icechunk.ConflictError, OSError) as error:
+            if isinstance(error, MlipstoreError):
+                raise
+            raise translate(error, str(self.path), what) from error
+
+    def _require_free(self, name: str) -> None:
+        for kind, known in (("tag", self.tags()), ("branch", self.branches())):
+            if name in known:
+                raise StoreError(
+                    f"{self.path} has a {kind} {name!r} already, at {known[name][:8]}. Choose another name."
+                )
 
 
 @dataclass
@@ -283,190 +373,15 @@ class Transaction:
         return group
 
 
-class Snapshot:
-    """A read-only, consistent view of one version."""
-
-    def __init__(self, repository: Repository, session: icechunk.Session) -> None:
-        self.repository = repository
-        self.session = session
-        self.id = str(session.snapshot_id)
-
-    @cached_property
-    def root(self) -> zarr.Group:
-        with self._reading("the store"):
-            return zarr.open_group(self.session.store, mode="r")
-
-    @contextmanager
-    def _reading(self, path: str) -> Iterator[None]:
-        """Anything that goes wrong inside means that stored bytes are damaged or cannot be reached."""
-        try:
-            yield
-        except MlipstoreError:
-            raise
-        except BaseException as error:
-            if is_ours_to_tell(error):
-                raise translate(error, str(self.repository.path), f"reading {path}", reading=True) from error
-            raise
-
-    def names(self, path: str) -> list[str]:
-        """Names directly below a group, sorted."""
-
-        async def children() -> list[str]:
-            return [name async for name in self.session.store.list_dir(path)]
-
-        with self._reading(path):
-            return sorted(n for n in sync(children()) if n != "zarr.json")
-
-    def exists(self, path: str) -> bool:
-        """Whether a group or an array lies at ``path``."""
-        with self._reading(path):
-            return path in self.root
-
-    def group(self, path: str) -> zarr.Group:
-        with self._reading(path):
-            try:
-                group = self.root[path]
-            except KeyError:
-                raise StoreError(
-                    f"{self.repository.path}: there is nothing at {path!r} in version {self.id}."
-                ) from None
-        assert isinstance(group, zarr.Group)
-        return group
-
-    def attributes(self, path: str) -> dict[str, Any]:
-        """Attributes of a group; :class:`DamagedStoreError` if they are not those that were stored."""
-        attributes = dict(self.group(path).attrs)
-        digest = attributes.pop(DIGEST, None)
-        if digest is not None and digest != content_id(canonical(attributes)):
-            raise DamagedStoreError(
-                f"{self.repository.path}: the attributes of {path} are damaged. Restore the store from a copy."
-            )
-        return attributes
-
-    def array(self, path: str) -> zarr.Array[Any]:
-        with self._reading(path):
-            return zarr.open_array(self.session.store, path=path, mode="r")
-
-    def read(self, path: str, start: int = 0, stop: int | None = None) -> NDArray[Any]:
-        """Rows ``start:stop`` of an array; bytes that are damaged or missing are an error, never a number."""
-        with self._reading(path):
-            array = self.array(path)
-            data = np.asarray(array[start:stop])
-            if data.size:
-                self._require_chunks(path, array, data, start)
-        return data
-
-    def _require_chunks(self, path: str, array: zarr.Array[Any], data: NDArray[Any], start: int) -> None:
-        """A chunk that the store does not list comes back as fill values: where they are seen, look it up.
-
-        :raises DamagedStoreError: a chunk of ``data`` (the rows from ``start`` on) is not there
-        """
-        step, fill = array.chunks[0], array.fill_value
-        first = range(start // step, (start + len(data) - 1) // step + 1)
-        heads = data[[max(0, c * step - start) for c in first]].reshape(len(first), -1)
-        empty = np.isnan(heads) if data.dtype.kind == "f" else heads == fill
-        if not empty.all(axis=1).any():
-            return
-
-        async def listed() -> set[tuple[int, ...]]:
-            return {c async for c in self.session.chunk_coordinates(f"/{path}")}
-
-        there = sync(listed())
-        across = list(product(*(range(-(-n // c)) for n, c in zip(array.shape[1:], array.chunks[1:], strict=True))))
-        if any((c, *rest) not in there for c in first for rest in across):
-            raise lost_chunk(str(self.repository.path), path)
-
-    def to_xarray(self, path: str) -> Any:
-        """The group at ``path`` as a lazy ``xarray.Dataset`` (backed by dask where it is installed)."""
-        import importlib.util
-
-        import xarray
-
-        self.group(path)  # a clear error if there is no such group
-        chunks: dict[str, int] | None = {} if importlib.util.find_spec("dask") else None
-        return xarray.open_zarr(self.session.store, group=path, consolidated=False, zarr_format=3, chunks=chunks)
-
-
-def sealed(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """Attributes with their digest: unlike chunks, they are stored without a checksum."""
-    plain = {k: v for k, v in attributes.items() if k != DIGEST}
-    return {**plain, DIGEST: content_id(canonical(plain))}
-
-
-# ---------------------------------------------------------------------- arrays
-def _fixed(spec: ArraySpec) -> tuple[int, ...]:
-    from .layout import FIXED_AXES
-
-    return tuple(FIXED_AXES.get(d, 0) for d in spec.dims)
-
-
-def create_array(
-    group: zarr.Group,
-    spec: ArraySpec,
-    shape: tuple[int, ...],
-    row_multiple: int = 1,
-    dtype: str | None = None,
-    chunk_rows: int | None = None,
-) -> zarr.Array[Any]:
-    """An empty array of the layout: named axes, unit, crc32c, NaN where nothing was written."""
-    kind = dtype or spec.dtype
-    chunks = chunk_shape(spec, shape, row_multiple)
-    if chunk_rows is not None:
-        chunks = (chunk_rows, *chunks[1:])
-    return group.create_array(
-        spec.name,
-        shape=shape,
-        dtype=str if kind == "str" else kind,
-        chunks=chunks,
-        compressors=[Crc32cCodec()],
-        fill_value=spec.fill_value,
-        dimension_names=spec.dims,
-        attributes=dict(spec.attributes()),
-        config={"write_empty_chunks": True},
-        overwrite=True,
-    )
-
-
-def write_array(group: zarr.Group, spec: ArraySpec, data: NDArray[Any], row_multiple: int = 1) -> None:
-    """Store one whole array of the layout."""
-    array = create_array(group, spec, data.shape, row_multiple)
-    if data.size:
-        array[...] = data
-
-
-def append_rows(group: zarr.Group, name: str, data: NDArray[Any]) -> None:
-    """Add rows at the end of a growing array (only the index grows; everything else is written once)."""
-    array = group[name]
-    assert isinstance(array, zarr.Array)
-    n = array.shape[0]
-    array.resize((n + len(data), *array.shape[1:]))
-    array.with_config({"write_empty_chunks": True})[n:] = data  # zeros are data: a chunk that is not there is lost
-
-
-# ------------------------------------------------------------------------ lock
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold the store's exclusive lock: Icechunk loses commits of concurrent local writers without it."""
+def _current_branch(place: Path) -> str:
+    """The branch that the environment or the last ``switch`` chose."""
+    chosen = os.environ.get(BRANCH_VARIABLE)
+    if chosen:
+        return chosen
     try:
-        handle = open(path / LOCK_FILE, "a")  # noqa: SIM115 - closed below, kept open while locked
-    except OSError as error:
-        raise translate(error, str(path), "writing to the store") from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        handle.close()
-
-
-def _runs(pid: str) -> bool:
-    """Whether a process of this machine has that number."""
-    try:
-        os.kill(int(pid), 0)
-    except (ValueError, ProcessLookupError):
-        return False
-    except PermissionError:
-        pass  # it runs, as somebody else
-    return True
+        return (place / BRANCH_FILE).read_text(encoding="utf-8").strip() or MAIN
+    except (FileNotFoundError, NotADirectoryError):
+        return MAIN
 
 
 def _beside(place: Path) -> list[str]:

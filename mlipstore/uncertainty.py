@@ -62,7 +62,7 @@ def uncertainty(
     repository: Repository,
     model: str,
     folds: int = 0,
-    ref: str = "main",
+    ref: str | None = None,
     progress: Progress | None = None,
     command: str = "uncertainty",
 ) -> Calibration:

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 Store = Annotated[str, typer.Argument(metavar="STORE", help="The store: a folder.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no messages.")]
-Ref = Annotated[str, typer.Option("--ref", help="Version to read: branch, tag or snapshot id.")]
+Ref = Annotated[
+    str | None, typer.Option("--ref", help="Version to read: branch, tag, snapshot id or time, e.g. 2026-11-20T10:00.")
+]
 Workers = Annotated[int, typer.Option("--workers", "-j", help="Worker processes; 0 = one per processor.")]
 ExecutorName = Annotated[str, typer.Option("--executor", help="Where work runs: serial or processes.")]
 

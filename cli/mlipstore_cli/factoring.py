@@ -62,7 +62,7 @@ def cross_validate(
     features: Features = None,
     folds: Annotated[int, typer.Option(min=0, help="Leave out so many folds in turn; 0 = every group in turn.")] = 0,
     units: Units = None,
-    ref: Ref = "main",
+    ref: Ref = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -149,7 +149,7 @@ def uncertainty(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Name or id of a model.")],
     folds: Annotated[int, typer.Option(min=0, help="Leave out so many folds in turn; 0 = every group in turn.")] = 0,
     units: Units = None,
-    ref: Ref = "main",
+    ref: Ref = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:

@@ -33,7 +33,7 @@ def fit(
     ] = False,
     plan: Annotated[bool, typer.Option("--plan", help="Print rows, bytes and memory, and stop.")] = False,
     units: Units = None,
-    ref: Ref = "main",
+    ref: Ref = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -85,7 +85,7 @@ def fit(
     emit(result, json, lambda: show_fit(result, store, chosen))
 
 
-def replay(store: Store, model: Model, ref: Ref = "main", json: Json = False, quiet: Quiet = False) -> None:
+def replay(store: Store, model: Model, ref: Ref = None, json: Json = False, quiet: Quiet = False) -> None:
     """Repeat a stored fit from its provenance and compare bit for bit; exit code 1 if the bits differ."""
     from mlipstore.replay import replay as verb
     from mlipstore.store import Repository
@@ -109,7 +109,7 @@ def predict(
     force_key: Annotated[str | None, typer.Option(help="Name of the forces in the file.")] = None,
     stress_unit: Annotated[str | None, typer.Option(help="Unit of stresses in the file.")] = None,
     units: Units = None,
-    ref: Ref = "main",
+    ref: Ref = None,
     json: Json = False,
 ) -> None:
     """Predict energies, forces and stresses of a file; errors are shown where it has labels."""
@@ -132,7 +132,7 @@ def export(
     format: Annotated[str, typer.Option(help="Format of the files, e.g. lammps-snap.")] = "lammps-snap",
     output: Annotated[str | None, typer.Option("--output", "-o", help="Path without suffix.")] = None,
     check: Annotated[int, typer.Option(help="Configurations to compare in the other program; 0 = none.")] = 20,
-    ref: Ref = "main",
+    ref: Ref = None,
     json: Json = False,
 ) -> None:
     """Write a model for another program and check it there."""
@@ -151,7 +151,7 @@ def plot(
     output: Annotated[str, typer.Option("--output", "-o", help="Folder for the pictures.")] = "plots",
     format: Annotated[str, typer.Option(help="png, svg or pdf.")] = "png",
     group: Annotated[list[str] | None, typer.Option(help="Draw only this group (repeatable).")] = None,
-    ref: Ref = "main",
+    ref: Ref = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:

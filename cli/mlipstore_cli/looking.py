@@ -14,7 +14,7 @@ def show(
     name: Annotated[
         str | None, typer.Argument(metavar="[NAME]", help="A segment, featurization, baseline, study or model.")
     ] = None,
-    ref: Ref = "main",
+    ref: Ref = None,
     units: Annotated[str, typer.Option(help="Units of errors: standard or fitsnap.")] = "standard",
     json: Json = False,
 ) -> None:
@@ -37,7 +37,7 @@ def show(
 def log(
     store: Store,
     full: Annotated[bool, typer.Option("--full", help="Every commit with its command and versions.")] = False,
-    ref: Ref = "main",
+    ref: Ref = None,
     json: Json = False,
 ) -> None:
     """Show the versions of the store, the newest first; the commits of one run of a command are one line."""

@@ -19,7 +19,7 @@ from mlipstore.store import Repository
 _OF_THE_RUN = ("command", "data_snapshot", "created_by", "versions", "digest")
 
 
-def content(path: str | Path, ref: str = "main") -> dict[str, str]:
+def content(path: str | Path, ref: str | None = None) -> dict[str, str]:
     """Digest of every group (attributes) and array (type, shape, chunks, names, bytes) of a version."""
     snapshot = Repository.open(path).at(ref)
     out: dict[str, str] = {}

@@ -20,6 +20,7 @@ import zarr
 from zarr.codecs import Crc32cCodec
 from zarr.core.sync import sync
 
+from mlipstore import history
 from mlipstore.errors import DamagedStoreError, StoreError, StoreNotFoundError
 from mlipstore.layout import CONFIGURATIONS, FEATURES, ArraySpec
 from mlipstore.store import (
@@ -242,9 +243,8 @@ def test_versions_by_branch_tag_and_id(repository: Repository) -> None:
 def test_an_ambiguous_version_is_refused(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
     put(repository, "a", [[1.0]])
     commit = repository.log()[0]
-    monkeypatch.setattr(
-        Repository, "log", lambda self, **_: [commit, type(commit)(commit.id[:5] + "X", "", {}, commit.time)]
-    )
+    twice = [commit, type(commit)(commit.id[:5] + "X", "", {}, commit.time)]
+    monkeypatch.setattr(history, "walk", lambda *_: iter(twice))
     with pytest.raises(StoreError, match="is ambiguous"):
         repository.at(commit.id[:5])
 

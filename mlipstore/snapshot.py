@@ -1,0 +1,128 @@
+"""A read-only, consistent view of one version: names, attributes, arrays, ``xarray``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import icechunk
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.core.sync import sync
+
+from .arrays import DIGEST
+from .errors import DamagedStoreError, MlipstoreError, StoreError
+from .provenance import content_id
+from .schema import canonical
+from .store_errors import is_ours_to_tell, lost_chunk, translate
+
+if TYPE_CHECKING:
+    from .store import Repository
+
+
+class Snapshot:
+    """A read-only, consistent view of one version."""
+
+    def __init__(self, repository: Repository, session: icechunk.Session) -> None:
+        self.repository = repository
+        self.session = session
+        self.id = str(session.snapshot_id)
+
+    @cached_property
+    def root(self) -> zarr.Group:
+        with self._reading("the store"):
+            return zarr.open_group(self.session.store, mode="r")
+
+    @contextmanager
+    def _reading(self, path: str) -> Iterator[None]:
+        """Anything that goes wrong inside means that stored bytes are damaged or cannot be reached."""
+        try:
+            yield
+        except MlipstoreError:
+            raise
+        except BaseException as error:
+            if is_ours_to_tell(error):
+                raise translate(error, str(self.repository.path), f"reading {path}", reading=True) from error
+            raise
+
+    def names(self, path: str) -> list[str]:
+        """Names directly below a group, sorted."""
+
+        async def children() -> list[str]:
+            return [name async for name in self.session.store.list_dir(path)]
+
+        with self._reading(path):
+            return sorted(n for n in sync(children()) if n != "zarr.json")
+
+    def exists(self, path: str) -> bool:
+        """Whether a group or an array lies at ``path``."""
+        with self._reading(path):
+            return path in self.root
+
+    def group(self, path: str) -> zarr.Group:
+        with self._reading(path):
+            try:
+                group = self.root[path]
+            except KeyError:
+                raise StoreError(
+                    f"{self.repository.path}: there is nothing at {path!r} in version {self.id}."
+                ) from None
+        assert isinstance(group, zarr.Group)
+        return group
+
+    def attributes(self, path: str) -> dict[str, Any]:
+        """Attributes of a group; :class:`DamagedStoreError` if they are not those that were stored."""
+        attributes = dict(self.group(path).attrs)
+        digest = attributes.pop(DIGEST, None)
+        if digest is not None and digest != content_id(canonical(attributes)):
+            raise DamagedStoreError(
+                f"{self.repository.path}: the attributes of {path} are damaged. Restore the store from a copy."
+            )
+        return attributes
+
+    def array(self, path: str) -> zarr.Array[Any]:
+        with self._reading(path):
+            return zarr.open_array(self.session.store, path=path, mode="r")
+
+    def read(self, path: str, start: int = 0, stop: int | None = None) -> NDArray[Any]:
+        """Rows ``start:stop`` of an array; bytes that are damaged or missing are an error, never a number."""
+        with self._reading(path):
+            array = self.array(path)
+            data = np.asarray(array[start:stop])
+            if data.size:
+                self._require_chunks(path, array, data, start)
+        return data
+
+    def _require_chunks(self, path: str, array: zarr.Array[Any], data: NDArray[Any], start: int) -> None:
+        """A chunk that the store does not list comes back as fill values: where they are seen, look it up.
+
+        :raises DamagedStoreError: a chunk of ``data`` (the rows from ``start`` on) is not there
+        """
+        step, fill = array.chunks[0], array.fill_value
+        first = range(start // step, (start + len(data) - 1) // step + 1)
+        heads = data[[max(0, c * step - start) for c in first]].reshape(len(first), -1)
+        empty = np.isnan(heads) if data.dtype.kind == "f" else heads == fill
+        if not empty.all(axis=1).any():
+            return
+
+        async def listed() -> set[tuple[int, ...]]:
+            return {c async for c in self.session.chunk_coordinates(f"/{path}")}
+
+        there = sync(listed())
+        across = list(product(*(range(-(-n // c)) for n, c in zip(array.shape[1:], array.chunks[1:], strict=True))))
+        if any((c, *rest) not in there for c in first for rest in across):
+            raise lost_chunk(str(self.repository.path), path)
+
+    def to_xarray(self, path: str) -> Any:
+        """The group at ``path`` as a lazy ``xarray.Dataset`` (backed by dask where it is installed)."""
+        import importlib.util
+
+        import xarray
+
+        self.group(path)  # a clear error if there is no such group
+        chunks: dict[str, int] | None = {} if importlib.util.find_spec("dask") else None
+        return xarray.open_zarr(self.session.store, group=path, consolidated=False, zarr_format=3, chunks=chunks)
