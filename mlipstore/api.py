@@ -138,10 +138,16 @@ class Store:
         return replay(self.repository, model, self.ref)
 
     def predict(
-        self, model: str, source: str | Path, output: str | Path | None = None, **options: Any
+        self,
+        model: str,
+        source: str | Path,
+        output: str | Path | None = None,
+        format: str | None = None,
+        zero_stress: str = "missing",
+        **options: Any,
     ) -> PredictResult:
-        """See :func:`mlipstore.predict.predict`."""
-        return predict(self.model(model), source, output, ReadOptions(**options))
+        """See :func:`mlipstore.predict.predict`; ``options`` are those of :class:`mlipstore.reading.ReadOptions`."""
+        return predict(self.model(model), source, output, ReadOptions(**options), format, zero_stress)
 
     def export(self, model: str, prefix: str | Path | None = None, format: str = "lammps-snap",
                check: int = 20) -> ExportResult:  # fmt: skip

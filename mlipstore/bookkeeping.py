@@ -18,6 +18,8 @@ from .reading import ReadReport
 
 #: Cells thinner than this (Å^3 per cell) have no volume to speak of.
 _SMALLEST_VOLUME = 1e-6
+#: What a stress of six zeros may be.
+ZERO_STRESS = ("missing", "value")
 
 
 @dataclass

@@ -165,6 +165,7 @@ class Batch:
     :param position: ``(N, 3)``; ``cell`` ``(n, 3, 3)``; ``pbc`` ``(n, 3)``
     :param energy: ``(n,)``; ``force`` ``(N, 3)``; ``stress`` ``(n, 6)``: labels, NaN when missing
     :param group: ``(n,)`` names; ``source``, ``frame``, ``info`` (JSON text): where each came from
+    :param spin: ``(N, 3)`` and ``charge`` ``(N,)``, NaN for configurations without; None when none has any
     :param uid: ``(n, 32)`` and ``geometry`` ``(n, 16)``: content hashes, see :class:`Configuration`
     """
 
@@ -213,8 +214,10 @@ class Batch:
         energy = np.array([c.energy for c in cs], "<f8")
         force = _gathered([c.forces for c in cs], n_atoms, np.nan)
         stress = np.array([NO_STRESS if c.stress is None else c.stress for c in cs], "<f8")
-        spin = _gathered([c.spin for c in cs], n_atoms, 0.0) if any(c.spin is not None for c in cs) else None
-        charge = _gathered([c.charge for c in cs], n_atoms, 0.0, ()) if any(c.charge is not None for c in cs) else None
+        spin = _gathered([c.spin for c in cs], n_atoms, np.nan) if any(c.spin is not None for c in cs) else None
+        charge = None
+        if any(c.charge is not None for c in cs):
+            charge = _gathered([c.charge for c in cs], n_atoms, np.nan, ())
         uid, geometry = _hashes(cs, number, position, cell, pbc, energy, force, stress, spin, charge)
         return cls(
             n_atoms=n_atoms,
@@ -252,6 +255,8 @@ class Batch:
             i += len(self)
         a, b = int(self.atom_start[i]), int(self.atom_start[i + 1])
         force, stress = self.force[a:b], self.stress[i]
+        spin = None if self.spin is None else self.spin[a:b]
+        charge = None if self.charge is None else self.charge[a:b]
         return Configuration(
             numbers=self.number[a:b],
             positions=self.position[a:b],
@@ -263,8 +268,8 @@ class Batch:
             group=str(self.group[i]),
             source=str(self.source[i]),
             frame=int(self.frame[i]),
-            spin=None if self.spin is None else self.spin[a:b],
-            charge=None if self.charge is None else self.charge[a:b],
+            spin=None if spin is None or np.isnan(spin).all() else spin,
+            charge=None if charge is None or np.isnan(charge).all() else charge,
             info=json.loads(self.info[i]) if self.info[i] else {},
         )
 
@@ -299,9 +304,9 @@ class Batch:
             if all(c is None for c in columns):
                 values[f.name] = None
                 continue
-            # an optional column (spin, charge) that some batches lack is zero there
+            # an optional column (spin, charge) that some batches lack is missing there
             filled = [
-                np.zeros((len(b.number), 3) if f.name == "spin" else len(b.number)) if c is None else c
+                np.full((len(b.number), 3) if f.name == "spin" else len(b.number), np.nan) if c is None else c
                 for b, c in zip(batches, columns, strict=True)
             ]
             values[f.name] = np.concatenate(filled)
@@ -348,8 +353,8 @@ def _hashes(
     energies, forces, stresses = _bytes(energy), _bytes(force), _bytes(stress)
     near_cells, near_positions = rounded(cell), rounded(position)
     finite, zero = np.isfinite(energy).tolist(), np.logical_not(np.any(stress, axis=1)).tolist()
-    extra = [(name, _bytes(v), rounded(v), width) for name, v, width in (("spin", spin, 24), ("charge", charge, 8))
-             if v is not None]  # fmt: skip
+    columns = (("spin", spin, 24), ("charge", charge, 8))
+    extra = [(k, _bytes(v), rounded(np.nan_to_num(v)), width) for k, v, width in columns if v is not None]
     sha256, blake2b, none = hashlib.sha256, hashlib.blake2b, b"-"
     uids, geometries = [], []
     start = 0

@@ -114,13 +114,19 @@ def write_segments(tx: Transaction, batches: Mapping[str, Batch]) -> None:
         write_group(
             tx.root, f"configurations/{name}", attributes, [(spec, columns[k]) for k, spec in CONFIGURATIONS.items()]
         )
-        atoms = [(spec, getattr(batch, key)) for key, spec in ATOMS.items() if getattr(batch, key) is not None]
+        atoms = [(spec, getattr(batch, key)) for key, spec in ATOMS.items() if _has(batch, key)]
         write_group(tx.root, f"atoms/{name}", {"n_atoms": len(batch.number)}, atoms)
     entries = next((f for f in tx.last if isinstance(f, _Entries)), None)
     if entries is None:
         entries = _Entries()
         tx.at_commit(entries)
     entries.batches.update(batches)
+
+
+def _has(batch: Batch, column: str) -> bool:
+    """Whether a column of atoms is stored: an optional one only where a configuration of the segment has it."""
+    values = getattr(batch, column)
+    return values is not None and not (ATOMS[column].optional and np.isnan(values).all())
 
 
 @dataclass

@@ -16,7 +16,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from .bookkeeping import Checks, check
+from .bookkeeping import ZERO_STRESS, Checks, check
 from .configuration import Batch
 from .errors import InputError, SettingsError, listed, nearest
 from .executors import Executor
@@ -42,6 +42,7 @@ class IngestResult:
     read: int = 0
     added: int = 0
     known: int = 0
+    relabelled: int = 0
     left_out: int = 0
     atoms: int = 0
     groups: Counter[str] = field(default_factory=Counter)
@@ -56,6 +57,7 @@ class IngestResult:
             "read": self.read,
             "added": self.added,
             "already_there": self.known,
+            "geometries_there_with_other_labels": self.relabelled,
             "left_out": self.left_out,
             "atoms_added": self.atoms,
             "groups": dict(self.groups),
@@ -90,7 +92,7 @@ def ingest(
     :param skip_bad: leave out files that cannot be read, and list them, instead of stopping
     :raises InputError: a file cannot be read or a configuration makes no sense (names file, frame and remedy)
     """
-    if zero_stress not in ("missing", "value"):
+    if zero_stress not in ZERO_STRESS:
         raise SettingsError(f"zero_stress is {zero_stress!r}; it is 'missing' or 'value'.")
     began = time.perf_counter()
     result = IngestResult(report=ReadReport(skip_bad=skip_bad))
@@ -120,7 +122,9 @@ def ingest(
             if zeros and result.known:
                 known_zeros.update(zeros.intersection(keys(batch.uid[~fresh])))
             if fresh.any():
-                writer.add(_select(batch, fresh), copy[fresh])
+                new = _select(batch, fresh)
+                result.relabelled += seen.relabelled(new)
+                writer.add(new, copy[fresh])
         for name in include_groups or ():
             if name not in found:
                 raise InputError(
@@ -196,7 +200,9 @@ class _Seen:
 
     def look(self, snapshot: Snapshot) -> None:
         """Take note of what the store holds now."""
-        self.stored = Index.load(snapshot).counts()
+        index = Index.load(snapshot)
+        self.stored = index.counts()
+        self.geometries = np.sort(_short(index.geometry[index.state == LIVE]))
         self.known = {s.name for s in segments(snapshot)}
         #: and those that are being written, which another process may have stored under the same name meanwhile
         self.names = set(self.known)
@@ -215,6 +221,21 @@ class _Seen:
             return np.ones(len(batch), bool)
         stored = self.stored
         return np.asarray(copy > np.array([stored.get(key, 0) for key in keys(batch.uid)]))
+
+    def relabelled(self, batch: Batch) -> int:
+        """How many configurations have a geometry that the store holds, with labels that it does not."""
+        if not len(self.geometries):
+            return 0
+        mine = _short(batch.geometry)
+        at = np.searchsorted(self.geometries, mine).clip(max=len(self.geometries) - 1)
+        there = np.flatnonzero(self.geometries[at] == mine)
+        uids = keys(batch.uid)
+        return sum(uids[i] not in self.stored for i in there)
+
+
+def _short(geometry: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """Half of each geometry hash ``(n, 16)``, as a number: enough to count."""
+    return np.ascontiguousarray(geometry[:, :8]).view(np.uint64).ravel()
 
 
 # -------------------------------------------------------------------- writing

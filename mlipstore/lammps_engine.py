@@ -282,15 +282,15 @@ def _one(
         raise LammpsError(str(error)) from None
     spin = charge = None
     if setup.atom_style == "spin":
-        if batch.spin is None:
+        spin = None if batch.spin is None else batch.spin[atoms]
+        if spin is None or np.isnan(spin).any():
             raise LammpsError("the atom style 'spin' needs magnetic moments, and this configuration has none")
-        spin = batch.spin[atoms]
         if frame.rotation is not None:
             spin = spin @ frame.rotation.T
     if setup.atom_style == "charge":
-        if batch.charge is None:
+        charge = None if batch.charge is None else batch.charge[atoms]
+        if charge is None or np.isnan(charge).any():
             raise LammpsError("the atom style 'charge' needs charges, and this configuration has none")
-        charge = batch.charge[atoms]
     active = session()
     active.prepare(setup, frame.boundary, "bin" if len(types) > _BIN_ATOMS else "nsq")
     active.place(frame, np.ascontiguousarray(types, np.int32), spin, charge)

@@ -67,8 +67,8 @@ ATOMS = _table(
     ("number", ("atom",), "i4", "1", "atomic number"),
     ("position", ("atom", "xyz"), "f8", "Å", "Cartesian position"),
     ("force", ("atom", "xyz"), "f8", "eV/Å", "force; NaN = missing"),
-    ("spin", ("atom", "xyz"), "f8", "μB", "magnetic moment vector", True),
-    ("charge", ("atom",), "f8", "e", "charge", True),
+    ("spin", ("atom", "xyz"), "f8", "μB", "magnetic moment vector; NaN = missing", True),
+    ("charge", ("atom",), "f8", "e", "charge; NaN = missing", True),
 )
 BASELINES = _table(
     ("energy", ("configuration",), "f8", "eV", "energy of the reference potential"),

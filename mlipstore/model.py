@@ -11,7 +11,7 @@ import numpy as np
 from . import registry
 from .computing import Baseline, Column, Descriptor, Reference, apply, type_index
 from .configuration import F8, Batch
-from .errors import ComputeError, SettingsError
+from .errors import ComputeError, SettingsError, listed
 from .features import find_model
 from .store import Snapshot
 
@@ -65,9 +65,13 @@ class Model:
         """Energy ``(n,)`` eV, force ``(N, 3)`` eV/Å and stress ``(n, 6)`` eV/Å^3 of a batch."""
         types = type_index(batch.number, self.descriptor.elements)
         if (types < 0).any():
+            from ase.data import chemical_symbols
+
             i = int(np.searchsorted(batch.atom_start, int(np.argmax(types < 0)), side="right")) - 1
+            mine = slice(batch.atom_start[i], batch.atom_start[i + 1])
+            unknown = [chemical_symbols[z] for z in np.unique(batch.number[mine][types[mine] < 0])]
             raise ComputeError(
-                f"{batch.place(i)} has an element that model {self.name!r} does not know. "
+                f"{batch.place(i)} has {listed(unknown)}, which model {self.name!r} does not know. "
                 f"It was fitted for {' '.join(self.descriptor.elements)}."
             )
         linear = apply(self.descriptor, self.coefficients, batch)

@@ -10,11 +10,13 @@ import stat
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
 from . import registry
+from .compressed import is_compressed, read_compressed
 from .configuration import Batch, Configuration
 from .errors import InputError, nearest
 from .executors import Executor
@@ -103,7 +105,8 @@ def read_all(tasks: list[Task], executor: Executor | None) -> Iterator[Portion]:
 
 
 def _has_parts(task: Task) -> bool:
-    return task.options.index == ":" and hasattr(registry.get("readers", task.reader), "read_part")
+    whole = any(map(is_compressed, task.paths))
+    return not whole and task.options.index == ":" and hasattr(registry.get("readers", task.reader), "read_part")
 
 
 def _read_by_workers(tasks: Sequence[Task], executor: Executor) -> Iterator[Portion]:
@@ -189,7 +192,8 @@ def _configurations(
     reader: Any, path: str, task: Task, report: ReadReport, after: list[Part] | None
 ) -> Iterator[Configuration]:
     if task.part is None:
-        configurations: Iterator[Configuration] = reader.read(Path(path), report, Path(task.root))
+        read_file = partial(read_compressed, reader) if is_compressed(path) else reader.read
+        configurations: Iterator[Configuration] = read_file(Path(path), report, Path(task.root))
         return configurations
     return _of_part(reader.read_part(Path(path), task.part, report, Path(task.root)), after)
 

@@ -10,8 +10,11 @@ from typing import Any, TextIO
 
 import numpy as np
 
+from .bookkeeping import ZERO_STRESS, Checks, check
+from .compressed import is_compressed, read_compressed
 from .computing import Reference
 from .configuration import Batch, Configuration
+from .errors import SettingsError
 from .files import written_whole
 from .metrics import Entry, ErrorTable
 from .model import Model
@@ -30,6 +33,7 @@ class PredictResult:
     atoms: int = 0
     output: Path | None = None
     errors: list[Entry] = field(default_factory=list)
+    checks: Checks = field(default_factory=Checks)
     report: ReadReport = field(default_factory=ReadReport)
 
     def to_json(self) -> dict[str, Any]:
@@ -38,6 +42,7 @@ class PredictResult:
             "atoms": self.atoms,
             "output": None if self.output is None else str(self.output),
             "errors": [vars(e) for e in self.errors],
+            "zero_stress": self.checks.zero_stress,
             "reader": self.report.to_json(),
         }
 
@@ -48,23 +53,32 @@ def predict(
     output: str | Path | None = None,
     options: ReadOptions | None = None,
     format: str | None = None,
+    zero_stress: str = "missing",
 ) -> PredictResult:
     """Predict every configuration of a file or folder, streaming.
 
     :param output: extxyz file for positions and predicted energy, forces and stress (17 digits)
-    :raises InputError: the source cannot be read
+    :param zero_stress: as in :func:`mlipstore.ingest.ingest`: ``missing``: a stress of six zeros is no label;
+        ``value``: it means zero pressure
+    :raises InputError: the source cannot be read, or a configuration makes no sense
     """
+    if zero_stress not in ZERO_STRESS:
+        raise SettingsError(f"zero_stress is {zero_stress!r}; it is 'missing' or 'value'.")
     result = PredictResult(output=None if output is None else Path(output))
     path = Path(source)
     _, reader = reader_for(path, options or ReadOptions(), format)
 
     def configurations() -> Iterator[Configuration]:
         for file in reader.files(path):
-            yield from reader.read(file, result.report, path)
+            if is_compressed(file):
+                yield from read_compressed(reader, file, result.report, path)
+            else:
+                yield from reader.read(file, result.report, path)
 
     errors = _Errors()
     with _written_whole(result.output) as handle:
         for batch in _batches(configurations()):
+            batch = check(batch, zero_stress, result.checks, result.report)
             values = model.predict(batch)
             result.configurations += len(batch)
             result.atoms += len(batch.number)

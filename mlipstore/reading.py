@@ -38,6 +38,8 @@ from .units import VOIGT, factor
 
 T = TypeVar("T")
 GROUP_BY = ("auto", "directory", "file", "none")
+#: Endings of compressed files, which are read as what is inside.
+COMPRESSED = (".gz", ".bz2", ".xz")
 
 
 @dataclass(frozen=True)
@@ -172,11 +174,21 @@ def below(path: Path, *patterns: str) -> list[Path]:
         return [path]
     found = []
     for folder, names in walk(path):
-        found += [(folder, n) for n in names if any(fnmatch.fnmatch(n, p) for p in patterns)]
+        found += [(folder, n) for n in names if any(fnmatch.fnmatch(plain_name(n), p) for p in patterns)]
     if not found:
         raise InputError(f"no file matches {listed(patterns)} in this folder.", str(path))
     bases = {folder: Path(folder) for folder, _ in found}
     return [bases[folder] / n for folder, n in sorted(found)]
+
+
+def plain_name(name: str) -> str:
+    """The name of the file inside a compressed one; any other name as it is.
+
+    >>> plain_name("a.xyz.gz")
+    'a.xyz'
+    """
+    stem, suffix = os.path.splitext(name)
+    return stem if suffix.lower() in COMPRESSED else name
 
 
 def walk(path: Path) -> Iterator[tuple[str, list[str]]]:

@@ -14,7 +14,7 @@ import sys
 import threading
 from contextlib import suppress
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -68,8 +68,6 @@ def _forget_stdout() -> None:
 
 def main() -> None:
     """Run the command line; an error that a user can act on is one line, anything else keeps its traceback."""
-    from mlipstore.errors import MlipstoreError, SettingsError, UnknownNameError
-
     stopped = False
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -85,33 +83,45 @@ def main() -> None:
             app(prog_name="mlipstore")
         finally:
             sys.stdout.flush()  # here, where it can fail with an error of ours
-    except MlipstoreError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2 if isinstance(error, (SettingsError, UnknownNameError)) else 1)
-    except BrokenPipeError:  # the reader of our output went away, as `head` does
-        _forget_stdout()
-        sys.exit(0)
-    except MemoryError:
-        print("error: out of memory. Use fewer --workers, or a machine with more memory.", file=sys.stderr)
-        sys.exit(1)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+    except BaseException as error:
+        # interrupted imports and dead workers raise whatever they like
+        code = _stopped() if stopped else _told(error)
+        if code is None:
             raise
-        _forget_stdout()
-        where = error.filename or "the output"
-        print(f"error: {where}: {error.strerror}. Free space and run the same command again.", file=sys.stderr)
-        sys.exit(1)
-    except (KeyboardInterrupt, SystemExit):
-        if not stopped:
-            raise
-        print("stopped. What was committed stays; the same command continues.", file=sys.stderr)
-        atexit._run_exitfuncs()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(130)  # what runs in the background is not waited for, and does not complain
+        sys.exit(code)
     finally:
         if before is not None:
             signal.signal(signal.SIGINT, before)
+
+
+def _told(error: BaseException) -> int | None:
+    """Say what a user can act on, and the exit code; None for anything else, which keeps its traceback."""
+    from mlipstore.errors import MlipstoreError, SettingsError, UnknownNameError
+
+    if isinstance(error, MlipstoreError):
+        print(f"error: {error}", file=sys.stderr)
+        return 2 if isinstance(error, (SettingsError, UnknownNameError)) else 1
+    if isinstance(error, BrokenPipeError):  # the reader of our output went away, as `head` does
+        _forget_stdout()
+        return 0
+    if isinstance(error, MemoryError):
+        print("error: out of memory. Use fewer --workers, or a machine with more memory.", file=sys.stderr)
+        return 1
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+        _forget_stdout()
+        where = error.filename or "the output"
+        print(f"error: {where}: {error.strerror}. Free space and run the same command again.", file=sys.stderr)
+        return 1
+    return None
+
+
+def _stopped() -> NoReturn:
+    """End an interrupted process: what runs in the background is not waited for, and does not complain."""
+    print("stopped. What was committed stays; the same command continues.", file=sys.stderr)
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(130)
 
 
 if __name__ == "__main__":

@@ -107,7 +107,18 @@ def predict(
     format: Annotated[str | None, typer.Option(help="Format of the source.")] = None,
     energy_key: Annotated[str | None, typer.Option(help="Name of the energy in the file.")] = None,
     force_key: Annotated[str | None, typer.Option(help="Name of the forces in the file.")] = None,
+    stress_key: Annotated[str | None, typer.Option(help="Name of the stress in the file.")] = None,
+    virial_key: Annotated[str | None, typer.Option(help="Name of the virial in the file.")] = None,
     stress_unit: Annotated[str | None, typer.Option(help="Unit of stresses in the file.")] = None,
+    stress_sign: Annotated[str | None, typer.Option(help="Which sign is positive: tension or compression.")] = None,
+    type_map: Annotated[str | None, typer.Option(help="Elements of integer types in type order: 'Ni Al'.")] = None,
+    group_by: Annotated[
+        str, typer.Option(help="Group of a configuration: auto, directory, file, none or key:NAME.")
+    ] = "auto",
+    index: Annotated[str, typer.Option(help="Frames of a trajectory, ':' all, '-1' the last.")] = ":",
+    zero_stress: Annotated[
+        str, typer.Option(help="A stress of six zeros is 'missing', or a 'value' (zero pressure).")
+    ] = "missing",
     units: Units = None,
     ref: Ref = None,
     json: Json = False,
@@ -121,8 +132,12 @@ def predict(
     from .present import emit, show_predict
 
     loaded = Loaded.load(Repository.open(store).at(ref), model)
-    options = ReadOptions(energy_key=energy_key, force_key=force_key, stress_unit=stress_unit)
-    result = verb(loaded, source, output, options, format)
+    options = ReadOptions(
+        energy_key=energy_key, force_key=force_key, stress_key=stress_key, virial_key=virial_key,
+        stress_unit=stress_unit, stress_sign=stress_sign, group_by=group_by, index=index,
+        type_map=tuple((type_map or "").replace(",", " ").split()),
+    )  # fmt: skip
+    result = verb(loaded, source, output, options, format, zero_stress)
     emit(result, json, lambda: show_predict(result, units or "standard"))
 
 

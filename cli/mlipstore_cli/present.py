@@ -138,6 +138,12 @@ def show_ingest(result: Any, store: str, hint: bool = True) -> None:
         say(f"  {result.left_out:,} left out: not in the groups asked for")
     if result.added:
         say(f"  {result.added:,} added · {result.atoms:,} atoms · {groups} group{'s' * (groups != 1)}")
+    if result.relabelled:
+        say(
+            f"  {result.relabelled:,} configurations have geometries that are stored already, with other labels: both "
+            "stay and both count in fits"
+        )
+        say("    to have only the new labels, ingest into a new store")
     zero = ""
     if c.zero_stress:
         how = "kept as zero pressure" if c.zero_stress_kept else "taken as missing; --zero-stress value keeps them"
@@ -278,6 +284,8 @@ def show_predict(result: Any, units: str) -> None:
     say(f"  {result.configurations:,} configurations · {result.atoms:,} atoms predicted{where}")
     for what, n in result.report.assumed.items():
         say(f"  assumed for {n:,}: {what}")
+    if result.checks.zero_stress and not result.checks.zero_stress_kept:
+        say(f"  {result.checks.zero_stress:,} all-zero stresses taken as missing; --zero-stress value counts them")
     if result.errors:
         show_errors(result.errors, units)
     else:

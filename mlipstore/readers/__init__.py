@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from .. import registry
+from ..compressed import head_of, is_compressed
 from ..errors import InputError, listed
-from ..reading import Reader, ReadOptions, walk
+from ..reading import Reader, ReadOptions, plain_name, walk
 
 #: Asked in this order; then the readers of other packages, then ``ase``, which takes whatever ASE reads.
 ORDER = (
@@ -66,6 +67,8 @@ def _remedy() -> str:
 
 
 def _head(path: Path) -> bytes:
+    if is_compressed(path) and path.is_file():
+        return head_of(path, HEAD)
     try:
         with open(path, "rb") as file:
             return file.read(HEAD)
@@ -78,11 +81,12 @@ def _head(path: Path) -> bytes:
 def _ask(path: Path, head: bytes, last: bool = True) -> str | None:
     """The first reader that recognises a path; ``ase`` is asked only if ``last``."""
     known = registry.names("readers")
+    inside = path.with_name(plain_name(path.name))
     others = [n for n in known if n not in ORDER and n != "ase"]
     order = [*(n for n in ORDER if n in known), *others, *(["ase"] if last and "ase" in known else [])]
     for name in order:
         plugin: Any = registry.get("readers", name)
-        if plugin.recognises(path, head):
+        if plugin.recognises(path if name == "ase" or not head else inside, head):
             return name
     return None
 
@@ -94,8 +98,9 @@ def _recognise_folder(path: Path) -> str:
     kinds: dict[str, list[tuple[str, str]]] = {}
     for folder, names in walk(path):
         for n in names:
-            suffix = os.path.splitext(n)[1].lower() if "OUTCAR" not in n else "OUTCAR"
-            kinds.setdefault(suffix or n, []).append((folder, n))
+            inside = plain_name(n)
+            suffix = os.path.splitext(inside)[1].lower() if "OUTCAR" not in n else "OUTCAR"
+            kinds.setdefault(suffix or inside, []).append((folder, n))
     found: dict[str, Path] = {}
     for last in (False, True):  # what only ASE knows counts if nothing else is there
         for files in kinds.values():

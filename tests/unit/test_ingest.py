@@ -395,3 +395,15 @@ def test_zero_stress_by_the_other_rule_is_told(tmp_path: Path) -> None:
     (told,) = [what for what in again.report.observed if "earlier ingest" in what]
     assert "as a missing label" in told and "new store" in told
     assert not any("earlier" in w for w in ingest(repository, [tmp_path / "a.xyz"]).report.observed)
+
+
+def test_stored_geometries_with_other_labels_are_told(repository: Repository, tmp_path: Path) -> None:
+    """The same file read with another unit of stress: stored a second time, and said."""
+    source = write_extxyz(tmp_path / "a.xyz", frames(6, 1))
+    first = ingest(repository, [source], ReadOptions(stress_unit="eV/A^3", stress_sign="tension"))
+    assert (first.added, first.relabelled) == (6, 0)
+    assert ingest(repository, [source], ReadOptions(stress_unit="eV/A^3", stress_sign="tension")).relabelled == 0
+    other = ingest(repository, [source, source], ReadOptions(stress_unit="kbar", stress_sign="tension"))
+    with_stress = int(np.isfinite(read_batch(repository.at(), segments(repository.at())[0].name).stress[:, 0]).sum())
+    assert with_stress and (other.added, other.relabelled) == (6 + with_stress, 2 * with_stress)
+    assert other.to_json()["geometries_there_with_other_labels"] == 2 * with_stress
