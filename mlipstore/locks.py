@@ -1,38 +1,34 @@
-"""The lock that every change of a local store takes."""
+"""The lock that every change of a store takes."""
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from .places import Place, objects_at
+from .places.lock import LOCK_FILE, folder_lock, object_lock, runs
 from .store_errors import translate
 
-LOCK_FILE = "mlipstore.lock"
+__all__ = ["LOCK_FILE", "locked", "runs"]
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold the store's exclusive lock: Icechunk loses commits of concurrent local writers without it."""
-    try:
-        handle = open(path / LOCK_FILE, "a")  # noqa: SIM115 - closed below, kept open while locked
-    except OSError as error:
-        raise translate(error, str(path), "writing to the store") from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+def locked(place: Place) -> Iterator[None]:
+    """Hold the store's exclusive lock: Icechunk loses commits of concurrent local writers without it.
+
+    It is not to be taken twice by one thread.
+
+    :raises StoreError: the place cannot be written to, or is a server that would lose commits
+    """
+    with ExitStack() as stack:
+        if isinstance(place, Path):
+            try:
+                stack.enter_context(folder_lock(place))
+            except OSError as error:
+                raise translate(error, str(place), "writing to the store") from error
+        else:
+            objects = objects_at(place)
+            objects.require_safe_writes()
+            stack.enter_context(object_lock(objects, str(place)))
         yield
-    finally:
-        handle.close()
-
-
-def runs(pid: str) -> bool:
-    """Whether a process of this machine has that number."""
-    try:
-        os.kill(int(pid), 0)
-    except (ValueError, ProcessLookupError):
-        return False
-    except PermissionError:
-        pass  # it runs, as somebody else
-    return True

@@ -1,7 +1,8 @@
-"""Open, read, write and commit: the only module that knows Icechunk.
+"""Open, read, write and commit: with :mod:`mlipstore.places.storage` the only module that knows Icechunk.
 
-Icechunk gives atomic versions but neither locks nor checksums (measured in docs/decisions.md), so every
-change of a local store takes an exclusive lock, every array carries crc32c, and an exception discards the session.
+Icechunk gives atomic versions but neither locks nor checksums (measured in docs/decisions.md), so every change of a
+store takes an exclusive lock, every array carries crc32c, and an exception discards the session. Where a store lies (a
+folder, S3, a web server) is the business of :mod:`mlipstore.places`.
 """
 
 from __future__ import annotations
@@ -9,9 +10,11 @@ from __future__ import annotations
 import glob
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +33,11 @@ from .errors import (
     nearest,
     unknown_name,
 )
-from .files import written_whole
 from .history import RECENT, Commit, References, check_name, repeated, walk
 from .layout import FORMAT_VERSION, GROUPS, INDEX, ArraySpec
 from .locks import LOCK_FILE, locked, runs
+from .places import ObjectMissing, Objects, Place, objects_at, place_of
+from .places.storage import storage_of
 from .snapshot import Snapshot
 from .store_errors import StoreConflictError, is_ours_to_tell, translate
 
@@ -55,6 +59,7 @@ __all__ = [
 ]
 
 MAIN = "main"
+_MAIN_REF = f"refs/branch.{MAIN}/ref.json"
 #: Names the branch that is written to, for one process and its workers; above the file in the store.
 BRANCH_VARIABLE = "MLIPSTORE_BRANCH"
 #: File in the store that names the branch, written by ``switch``.
@@ -77,12 +82,12 @@ class Address:
 
 
 class Repository:
-    """A store on disk: an Icechunk repository with our layout. ``at`` reads a version, ``transaction`` makes one.
+    """A store: an Icechunk repository with our layout. ``at`` reads a version, ``transaction`` makes one.
 
     :param branch: what is read unless a version is named, and what is written to
     """
 
-    def __init__(self, path: Path, repository: icechunk.Repository, branch: str = MAIN) -> None:
+    def __init__(self, path: Place, repository: icechunk.Repository, branch: str = MAIN) -> None:
         self.path, self.branch = path, branch
         self._repository = repository
 
@@ -91,15 +96,25 @@ class Repository:
         """What :meth:`open` gives this repository for, in any process of this machine."""
         return Address(str(self.path.absolute()), self.branch)
 
+    @cached_property
+    def objects(self) -> Objects:
+        """The files that the store is made of."""
+        return objects_at(self.path)
+
     # ------------------------------------------------------------------ open
     @classmethod
     def create(cls, path: str | os.PathLike[str]) -> Repository:
-        """Make a new, empty store in a folder that does not exist or is empty."""
+        """Make a new, empty store in a folder that does not exist or is empty, or below a free prefix of a bucket.
+
+        :raises StoreError: something else is there, or the server would lose commits of concurrent writers
+        """
         from . import __version__
 
-        place = Path(path)
+        place = place_of(path)
         if cls.exists(place):
             raise StoreError(f"{place} is a store already.")
+        if not isinstance(place, Path):
+            return cls._create_remote(place, __version__)
         if place.exists() and (not place.is_dir() or any(place.iterdir())):
             raise StoreError(f"{place} exists and is not a store. Choose another name or remove it.")
         # made beside its place and moved there when complete: a kill leaves no half-made store
@@ -119,11 +134,29 @@ class Repository:
             raise translate(error, str(place), "making the store") from error
         return cls.open(place)
 
+    @classmethod
+    def _create_remote(cls, place: Place, version: str) -> Repository:
+        objects = objects_at(place)
+        with locked(place):
+            if cls.exists(place):  # another process was faster
+                return cls.open(place)
+            if any(found.key != LOCK_FILE for found in objects.listing("")):
+                raise StoreError(f"{place} holds other files and is not a store. Choose another prefix.")
+            # made here and moved there, the branch last: it is a store when it is complete
+            with tempfile.TemporaryDirectory(prefix="mlipstore-") as folder:
+                making = Path(folder, "new")
+                making.mkdir()
+                cls._make(making, version)
+                made = objects_at(making)
+                for key in sorted((f.key for f in made.listing("")), key=lambda key: key.startswith("refs/")):
+                    objects.put(key, made.get(key))
+        return cls.open(place)
+
     @staticmethod
     def _make(place: Path, version: str) -> None:
         """The first version: empty groups and the index."""
         extra: dict[str, Any] = {"spec_version": 1} if int(icechunk.__version__.split(".")[0]) >= 2 else {}
-        repository = icechunk.Repository.create(icechunk.local_filesystem_storage(str(place)), **extra)
+        repository = icechunk.Repository.create(storage_of(place), **extra)
         session = repository.writable_session(MAIN)
         root = zarr.open_group(session.store, mode="a")
         root.attrs.update(
@@ -145,12 +178,11 @@ class Repository:
     @staticmethod
     def exists(path: str | os.PathLike[str]) -> bool:
         """Whether a store (finished being made) lies at ``path``."""
+        place = place_of(path)
+        if not isinstance(place, Path):
+            return objects_at(place).versioned(_MAIN_REF) is not None
         try:
-            os.fspath(path).encode()
-        except UnicodeEncodeError:
-            raise StoreError(f"the name of the store {os.fspath(path)!r} is not UTF-8. Choose another.") from None
-        try:
-            return (Path(path) / "refs" / "branch.main").is_dir()
+            return (place / _MAIN_REF).parent.is_dir()
         except OSError as error:  # a folder on the way that may not be entered
             raise translate(error, str(path), "opening the store") from error
 
@@ -161,17 +193,17 @@ class Repository:
         :param branch: default: that of the address, of ``MLIPSTORE_BRANCH``, or the one ``switch`` chose
         """
         if isinstance(path, Address):
-            place, branch = Path(path.path), branch or path.branch
+            place, branch = place_of(path.path), branch or path.branch
         else:
-            place = Path(path)
+            place = place_of(path)
         made = cls.exists(place)
-        if not made and not place.exists():
-            near = nearest(place.name, _beside(place))
+        if not made and not (isinstance(place, Path) and place.exists()):
+            near = nearest(place.name, _beside(place)) if isinstance(place, Path) else ""
             raise StoreNotFoundError(f"there is no store at {place}. {near}mlipstore ingest {place} SOURCE makes one.")
         if not made:
             raise StoreError(f"{place} is not a store (it has no refs/branch.main). Give the folder that ingest made.")
         try:
-            repository = icechunk.Repository.open(icechunk.local_filesystem_storage(str(place)))
+            repository = icechunk.Repository.open(storage_of(place))
             chosen = _current_branch(place) if branch is None else branch
             if chosen != MAIN and chosen not in (known := repository.list_branches()):
                 raise unknown_name("branch", chosen, known)
@@ -201,8 +233,14 @@ class Repository:
     def remove_if_empty(self) -> None:
         """Remove a store that nothing was ever stored in: one made for an ingest that failed."""
         with locked(self.path):
-            if not self.log():
+            if self.log():
+                return
+            if isinstance(self.path, Path):
                 shutil.rmtree(self.path, ignore_errors=True)
+                return
+            for found in sorted(self.objects.listing(""), key=lambda f: not f.key.startswith("refs/")):
+                if found.key != LOCK_FILE:
+                    self.objects.delete(found.key)
 
     # ------------------------------------------------------------------ read
     def at(self, ref: str | None = None) -> Snapshot:
@@ -325,8 +363,7 @@ class Repository:
         with self._changing(f"switching to {name!r}"):
             if name not in (known := self.branches()):
                 raise unknown_name("branch", name, known)
-            with written_whole(self.path / BRANCH_FILE) as part:
-                part.write_text(f"{name}\n", encoding="utf-8")
+            self.objects.put(BRANCH_FILE, f"{name}\n".encode())
         return Repository(self.path, self._repository, name)
 
     @contextmanager
@@ -373,14 +410,14 @@ class Transaction:
         return group
 
 
-def _current_branch(place: Path) -> str:
+def _current_branch(place: Place) -> str:
     """The branch that the environment or the last ``switch`` chose."""
     chosen = os.environ.get(BRANCH_VARIABLE)
     if chosen:
         return chosen
     try:
-        return (place / BRANCH_FILE).read_text(encoding="utf-8").strip() or MAIN
-    except (FileNotFoundError, NotADirectoryError):
+        return objects_at(place).get(BRANCH_FILE).decode("utf-8", "replace").strip() or MAIN
+    except ObjectMissing:
         return MAIN
 
 

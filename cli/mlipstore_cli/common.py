@@ -11,7 +11,10 @@ import typer
 if TYPE_CHECKING:
     from mlipstore.executors import Executor
 
-Store = Annotated[str, typer.Argument(metavar="STORE", help="The store: a folder.")]
+Store = Annotated[
+    str,
+    typer.Argument(metavar="STORE", help="The store: a folder, s3://bucket/prefix, or (to read) https://host/path."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no messages.")]
 Ref = Annotated[

@@ -1,0 +1,152 @@
+"""Stores on S3 and behind web servers: the same verbs, no commit lost, no credentials written."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mlipstore.errors import StoreError, StoreNotFoundError
+from mlipstore.fit import fit
+from mlipstore.places import objects_at, place_of
+from mlipstore.places.s3 import Bucket
+from mlipstore.runfile import Fit
+from mlipstore.show import show
+from mlipstore.store import Repository
+
+from ..robustness.content import content, differences
+from ..small_store import add, configurations, plugins
+from .servers import KEY, SECRET, web_server
+
+
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [
+        ("s3://key:secret@bucket/a", "credentials come from the environment"),
+        ("https://me:pw@host/a", "credentials come from the environment"),
+        ("htps://host/a", "Did you mean 'https'"),
+        ("s3://", "names no bucket"),
+        ("s3://bucket/../a", r"'\.\.'"),
+        ("https://host/a?X-Amz-Signature=1234", "without it"),
+        ("http://host:port/a", "no address"),
+    ],
+)
+def test_addresses_that_are_refused(address: str, says: str) -> None:
+    with pytest.raises(StoreError, match=says) as caught:
+        Repository.open(address)
+    assert not any(secret in str(caught.value) for secret in ("secret@", ":pw", "1234"))
+
+
+def test_a_store_on_s3(bucket: str, tmp_path: Path) -> None:
+    """Made, filled, featurized and fitted there; equal to the same in a folder."""
+    place = f"{bucket}/group/a.mlip"
+    with pytest.raises(StoreNotFoundError, match="no store at s3://"):
+        Repository.open(place)
+    with plugins():
+        for made in (Repository.create(place), Repository.create(tmp_path / "b.mlip")):
+            folder = tmp_path / f"data{len(list(tmp_path.iterdir()))}"
+            folder.mkdir()
+            add(made, folder, configurations(30, 1))
+            fit(made, Fit())
+        there, here = content(place), content(tmp_path / "b.mlip")
+        assert differences(there, here) == []
+        assert show(Repository.open(place))["path"] == place
+    with pytest.raises(StoreError, match="is a store already"):
+        Repository.create(place)
+    with pytest.raises(StoreError, match="holds other files"):
+        Repository.create(f"{bucket}/group")
+    objects = objects_at(place_of(place))
+    for found in objects.listing(""):
+        data = objects.get(found.key)
+        assert KEY.encode() not in data and SECRET.encode() not in data, found.key
+    assert "mlipstore.lock" not in {found.key for found in objects.listing("")}
+
+
+def test_no_such_bucket(s3: str) -> None:
+    with pytest.raises(StoreError, match="no bucket 'nowhere'"):
+        Repository.open("s3://nowhere/a")
+    with pytest.raises(StoreError, match="no bucket 'nowhere'"):
+        Repository.create("s3://nowhere/a")
+
+
+def test_a_server_without_conditional_writes(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refused before anything is stored."""
+    real = Bucket._put
+    monkeypatch.setattr(Bucket, "_put", lambda self, key, data, **condition: real(self, key, data))
+    with pytest.raises(StoreError, match="does not honour conditional writes"):
+        Repository.create(f"{bucket}/a.mlip")
+    assert list(objects_at(place_of(bucket)).listing("")) == []
+
+
+def _count(place: str, times: int) -> None:
+    repository = Repository.open(place)
+    for _ in range(times):
+        with repository.transaction("count", {"verb": "test"}, exclusive=True) as tx:
+            tx.root.attrs["counter"] = int(tx.root.attrs.get("counter", 0)) + 1
+
+
+def test_no_commit_is_lost_on_s3(bucket: str) -> None:
+    place = f"{bucket}/a.mlip"
+    Repository.create(place)
+    context = multiprocessing.get_context("spawn")
+    workers = [context.Process(target=_count, args=(place, 4)) for _ in range(3)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(120)
+        assert worker.exitcode == 0
+    repository = Repository.open(place)
+    assert repository.at().root.attrs["counter"] == 12
+    assert len(repository.log()) == 12
+
+
+def test_a_lock_of_a_process_that_died(bucket: str) -> None:
+    """It is not waited for: here its machine tells, elsewhere it runs out."""
+    import json
+
+    place = f"{bucket}/a.mlip"
+    Repository.create(place)
+    from mlipstore.places import lock
+
+    child = multiprocessing.get_context("spawn").Process(target=int)
+    child.start()
+    child.join()
+    objects = objects_at(place_of(place))
+    left = json.loads(lock._said({**lock.holder(), "pid": child.pid}))
+    for other in (left, {**left, "machine": "elsewhere", "expires": 1.0}):
+        objects.put(lock.LOCK_FILE, json.dumps(other).encode())
+        _count(place, 1)
+    assert Repository.open(place).at().root.attrs["counter"] == 2
+
+
+def test_a_store_behind_a_web_server(fresh: Callable[..., Repository]) -> None:
+    """Any static server: Python's has neither ranges nor entity tags."""
+    store = fresh().path
+    assert isinstance(store, Path)
+    with web_server(store.parent) as url:
+        place = f"{url}/{store.name}"
+        for ref in ("main", "v1"):
+            assert differences(content(place, ref), content(store, ref)) == []
+        there = Repository.open(place)
+        assert [c.id for c in there.log()] == [c.id for c in Repository.open(store).log()]
+        with pytest.raises(StoreError, match="can only be read"), there.transaction("no", {}, exclusive=True):
+            pass
+        with pytest.raises(StoreNotFoundError, match="no store at"):
+            Repository.open(f"{url}/other.mlip")
+
+
+def test_a_web_server_that_lists_nothing(fresh: Callable[..., Repository], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its owner publishes the names of branches and tags; without that there is main."""
+    from .servers import _Quiet
+
+    class Closed(_Quiet):
+        def list_directory(self, path: str) -> None:  # type: ignore[override]
+            self.send_error(403)
+
+    store = fresh().path
+    assert isinstance(store, Path)
+    with web_server(store.parent, Closed) as url:
+        place = f"{url}/{store.name}"
+        assert differences(content(place), content(store)) == []
