@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from .configuration import Batch, Configuration
 from .errors import SettingsError, unknown_name
 from .export import ExportResult, export
-from .features import Feature, StoredBaseline, aliases
+from .features import Feature, StoredBaseline, aliases, computed
 from .featurize import FeaturizeResult, featurize
 from .fit import FitPlan, FitResult, fit, prepare
 from .index import read_batch, segments
@@ -201,7 +201,7 @@ class Group:
     @property
     def segments(self) -> list[str]:
         """Segments that are computed."""
-        return self.snapshot.names(self.path)
+        return computed(self.snapshot, self.path)
 
     def to_xarray(self, segment: str | None = None) -> Any:
         """One segment as a lazy ``xarray.Dataset``; without a name, a dictionary of all segments."""

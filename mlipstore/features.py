@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+import zarr
+
 from . import registry
+from .arrays import write_array
 from .computing import Baseline, Column, Descriptor
 from .errors import DamagedStoreError, SettingsError, StoreError, unknown_name
+from .layout import BASELINE_FILES
+from .named_files import content_of, with_content
 from .provenance import content_id
 from .schema import canonical
 from .store import Snapshot
@@ -78,32 +85,59 @@ class Feature:
 
 @dataclass(frozen=True)
 class StoredBaseline:
-    """One reference potential with complete settings."""
+    """One reference potential with complete settings.
+
+    :param content: files that the settings name
+    """
 
     id: str
     alias: str
     type: str
     settings: dict[str, Any]
+    content: Mapping[str, bytes] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(cls, type: str, baseline: Baseline, alias: str | None) -> StoredBaseline:
         settings = registry.settings_of(baseline)
         id_ = content_id(canonical({"type": type, "settings": settings}))
-        return cls(id_, alias or baseline.label(), type, settings)
+        return cls(id_, alias or baseline.label(), type, settings, content_of(baseline))
 
     @classmethod
     def load(cls, snapshot: Snapshot, name: str) -> StoredBaseline:
         id_ = find_named(snapshot, "baselines", name)
         a = snapshot.attributes(f"baselines/{id_}")
         _require_id(snapshot, "baselines", id_, {"type": a["type"], "settings": a["settings"]})
-        return cls(id_, a["alias"], a["type"], a["settings"])
+        return cls(id_, a["alias"], a["type"], a["settings"], stored_files(snapshot, id_))
 
     def baseline(self) -> Baseline:
-        made: Baseline = registry.make("baselines", self.type, self.settings)
+        made: Baseline = with_content(registry.make("baselines", self.type, self.settings), self.content)
         return made
+
+    def write_files(self, group: zarr.Group) -> None:
+        """Store the files that the settings name in the group of the baseline."""
+        if self.content:
+            every = b"".join(self.content.values())
+            write_array(group, BASELINE_FILES["file_name"], np.array(list(self.content), object))
+            write_array(group, BASELINE_FILES["file_size"], np.array(list(map(len, self.content.values())), np.int64))
+            write_array(group, BASELINE_FILES["file_content"], np.frombuffer(every, np.uint8))
 
     def attributes(self) -> dict[str, Any]:
         return {"alias": self.alias, "type": self.type, "settings": self.settings}
+
+
+def stored_files(snapshot: Snapshot, id_: str) -> dict[str, bytes]:
+    """Content of the files that the settings of a baseline name."""
+    here = f"baselines/{id_}/"
+    if not snapshot.exists(here + "file_name"):
+        return {}
+    names, ends = snapshot.read(here + "file_name"), np.cumsum(snapshot.read(here + "file_size"))
+    every = snapshot.read(here + "file_content").tobytes()
+    return {str(n): every[a:b] for n, a, b in zip(names, [0, *ends[:-1]], ends, strict=True)}
+
+
+def computed(snapshot: Snapshot, path: str) -> list[str]:
+    """Segments that a featurization or baseline covers, sorted."""
+    return [name for name in snapshot.names(path) if name not in BASELINE_FILES]
 
 
 def _require_id(snapshot: Snapshot, kind: str, id_: str, key: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ from .configuration import Batch
 from .errors import ComputeError, MlipstoreError, SettingsError, StoreError, nearest
 from .executors import Executor
 from .executors.serial import Serial
-from .features import Feature, StoredBaseline, free_alias
+from .features import Feature, StoredBaseline, computed, free_alias
 from .index import Segment, read_batch, segments
 from .layout import BASELINES, FEATURES
 from .provenance import commit_metadata, new_run
@@ -172,7 +172,7 @@ def featurize(
             repository.address,
             name,
             feature if todo[name][0] else None,
-            baseline if todo[name][1] else None,
+            replace(baseline, content={}) if baseline is not None and todo[name][1] else None,
             metadata,
         )
         for name in order
@@ -223,11 +223,11 @@ def _try(snapshot: Snapshot, feature: Feature | None, baseline: StoredBaseline |
 
 def _forget_empty(repository: Repository, paths: list[str], metadata: dict[str, Any]) -> None:
     """Remove features and baselines of a failed run that no segment got into."""
-    empty = [path for path in paths if repository.at().exists(path) and not repository.at().names(path)]
+    empty = [path for path in paths if repository.at().exists(path) and not computed(repository.at(), path)]
     if empty:
         with repository.transaction("featurize: nothing computed", metadata, exclusive=True) as tx:
             for path in empty:
-                if not repository.at().names(path):
+                if not computed(repository.at(), path):
                     del tx.root[path]
 
 
@@ -259,8 +259,8 @@ def _enter_baseline(repository: Repository, baseline: StoredBaseline, command: s
         snapshot = repository.at()
         if not snapshot.exists(f"baselines/{baseline.id}"):
             alias = free_alias(snapshot, "baselines", baseline.id, baseline.alias)
-            baseline = StoredBaseline(baseline.id, alias, baseline.type, baseline.settings)
-            tx.group(f"baselines/{baseline.id}", baseline.attributes())
+            baseline = replace(baseline, alias=alias)
+            baseline.write_files(tx.group(f"baselines/{baseline.id}", baseline.attributes()))
     return baseline
 
 
@@ -286,7 +286,8 @@ def _compute_segment(task: _Task) -> tuple[str, str]:
                 if task.feature is not None and at_feature in todo:
                     _write_rows(tx.group(at_feature), batch, task.feature.descriptor(), task.feature.precision)
                 if task.baseline is not None and at_baseline in todo:
-                    _write_baseline(tx.group(at_baseline), batch, task.baseline.baseline())
+                    potential = StoredBaseline.load(snapshot, task.baseline.id).baseline()
+                    _write_baseline(tx.group(at_baseline), batch, potential)
             return task.segment, tx.snapshot_id
         except StoreConflictError:
             continue  # another process has stored (part of) it meanwhile: look again

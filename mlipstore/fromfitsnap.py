@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from .errors import InputError, MlipstoreError, listed, nearest
-from .fitsnap_input import FitsnapInput, group_rows
+from .fitsnap_groups import group_table
+from .fitsnap_input import FitsnapInput
+from .named_files import may_be_file
 from .runfile import RunFile, dump_toml
 
 #: Singular values below this fraction of the largest are left out by FitSNAP's SVD.
@@ -75,10 +77,11 @@ def translate(path: str | Path, output: str | Path | None = None) -> Translation
     folder = Path.cwd() if output is None else Path(output).absolute().parent
     stem = source.path.stem
     out.values["store"] = f"{stem}.mlip"
-    groups = _groups(source, out)
+    groups, notes = group_table(source)
+    out.notes += notes
     _ingest(source, out, folder, list(groups))
     elements = _descriptor(source, out)
-    _baseline(source, out)
+    _baseline(source, out, folder)
     _fit(source, out, elements, groups)
     _outputs(source, out)
     for section, keys, reason in source.left_out():
@@ -193,7 +196,7 @@ def _descriptor(source: FitsnapInput, out: Translation) -> list[str]:
     return elements
 
 
-def _baseline(source: FitsnapInput, out: Translation) -> None:
+def _baseline(source: FitsnapInput, out: Translation, folder: Path) -> None:
     """``[baseline]`` of REFERENCE, unless it is nothing but ``zero``."""
     section = "REFERENCE"
     units = source.word(section, "units", "metal")
@@ -207,7 +210,14 @@ def _baseline(source: FitsnapInput, out: Translation) -> None:
     if own and set(own) <= {"zero", "full", "nocoeff"}:
         out.notes.append(f"[REFERENCE] pair_style {style}: without energies and forces, so there is no baseline.")
         return
-    table: dict[str, Any] = {"type": "lammps", "pair_style": style, "pair_coeff": coefficients}
+    moved = _Files(source.path.absolute().parent, folder)
+    table: dict[str, Any] = {
+        "type": "lammps",
+        "pair_style": moved.line(style),
+        "pair_coeff": [moved.line(c) for c in coefficients],
+    }
+    if moved.found:
+        out.notes.append(f"[REFERENCE] reads {listed(moved.found)}: looked for beside this file and kept in the store.")
     atom_style = source.word(section, "atom_style", "atomic")
     if atom_style != "atomic":
         table["atom_style"] = atom_style
@@ -220,16 +230,31 @@ def _baseline(source: FitsnapInput, out: Translation) -> None:
         )
     out.values["baseline"] = table
     out.comments["baseline",] = "[REFERENCE]: a LAMMPS pair style whose energies, forces and stresses are subtracted"
-    here = source.path.absolute().parent
-    files = [w for line in (style, *coefficients) for w in line.split() if (here / w).is_file()]
-    if files:
-        out.notes.append(
-            f"[REFERENCE] reads {listed(dict.fromkeys(files))}: LAMMPS looks for it where mlipstore is started."
-        )
     if style != style.lower():
         out.notes.append(
             "pair_style keeps its capital letters, for file names; FitSNAP writes all of it in lower case."
         )
+
+
+class _Files:
+    """Words of LAMMPS lines that are files beside an input, as seen from the folder of the run file."""
+
+    def __init__(self, here: Path, folder: Path) -> None:
+        self.here, self.folder = here, folder
+        self.found: list[str] = []
+
+    def line(self, line: str) -> str:
+        """The line with relative names of files made relative to the run file."""
+        return " ".join(map(self._word, line.split()))
+
+    def _word(self, word: str) -> str:
+        path = self.here / word
+        if Path(word).is_absolute() or not may_be_file(word) or not path.is_file():
+            return word
+        place = Path(os.path.relpath(path, self.folder)).as_posix()
+        if word not in self.found:
+            self.found.append(word)
+        return f'"{place}"' if " " in place else place
 
 
 def _ingest(source: FitsnapInput, out: Translation, folder: Path, groups: list[str]) -> None:
@@ -278,92 +303,6 @@ def _ingest(source: FitsnapInput, out: Translation, folder: Path, groups: list[s
     out.values["ingest"] = ingest
     out.comments["ingest",] = "[PATH] and [SCRAPER]"
     out.comments["ingest", "zero_stress"] = _ZERO_COMMENT
-
-
-def _groups(source: FitsnapInput, out: Translation) -> dict[str, dict[str, Any]]:
-    """Rows of ``[fit.groups]`` of the group table."""
-    columns = source.word("GROUPS", "group_sections", "name size eweight fweight vweight").split()
-    types = source.word("GROUPS", "group_types", " ".join(["str", *["float"] * (len(columns) - 1)])).split()
-    if len(types) != len(columns):
-        raise source.error(
-            "GROUPS", "group_types", f"has {len(types)} entries, but group_sections has {len(columns)}; one per column."
-        )
-    if columns[:1] != ["name"]:
-        raise source.error("GROUPS", "group_sections", "the first column must be 'name'.")
-    if "size" not in columns and "training_size" not in columns:
-        raise source.error(
-            "GROUPS", "group_sections", "there is no column 'training_size' (or 'size', the rest being the test set)."
-        )
-    enabled = {k: source.flag("CALCULATOR", k, True) for k in ("energy", "force", "stress")}
-    weights = {"energy": "eweight", "force": "fweight", "stress": "vweight"}
-    for kind, column in weights.items():
-        if enabled[kind] and column not in columns:
-            raise source.error(
-                "GROUPS",
-                "group_sections",
-                f"there is no column {column!r}. Add it, or set {kind} = 0 in [CALCULATOR] to fit without it.",
-            )
-        if not enabled[kind]:
-            out.notes.append(f"[CALCULATOR] {kind} = 0: all {kind} weights are 0; errors are still given.")
-    unused = [c for c in columns if c not in ("name", "size", "training_size", "testing_size", *weights.values())]
-    if unused:
-        out.notes.append(f"[GROUPS] columns {listed(unused)}: not converted, without effect on a linear fit.")
-    kinds = dict(zip(columns, types, strict=True))
-    rows: dict[str, dict[str, Any]] = {}
-    for name, (words, line) in group_rows(source).items():
-        if len(words) != len(columns) - 1:
-            raise _row_error(
-                source, name, line, f"has {len(words)} values, expected {len(columns) - 1}: {' '.join(columns[1:])}"
-            )
-        row = dict(zip(columns[1:], words, strict=True))
-        rows[name] = _sizes(source, name, line, row, kinds)
-        for kind, column in weights.items():
-            weight = _value(source, name, line, column, row[column], "float") if enabled[kind] else 0.0
-            rows[name][kind] = float(weight)
-    if not rows:
-        raise source.error("GROUPS", None, "there is no group. Each group is a line 'name = sizes and weights'.")
-    return rows
-
-
-def _row_error(source: FitsnapInput, group: str, line: int | None, message: str) -> InputError:
-    file = source.word("PATH", "groupFile", "")
-    place = str(source.path.parent / file) if file else str(source.path)
-    return InputError(f"group {group!r} {message}.", place, line=line)
-
-
-def _value(source: FitsnapInput, group: str, line: int | None, column: str, word: str, kind: str) -> float | int:
-    try:
-        value = int(word) if kind == "int" else float(word)
-    except ValueError:
-        expected = "an integer (group_types says int)" if kind == "int" else "a number"
-        raise _row_error(source, group, line, f"has {column} = {word!r}, expected {expected}") from None
-    if not 0 <= value < float("inf"):
-        raise _row_error(source, group, line, f"has {column} = {word}, expected a finite number of at least 0")
-    return value
-
-
-def _sizes(
-    source: FitsnapInput, group: str, line: int | None, row: dict[str, str], kinds: dict[str, str]
-) -> dict[str, float | int]:
-    """Train and test of one group: fractions stay floats, counts stay integers."""
-
-    def size(column: str) -> float | int:
-        value = _value(source, group, line, column, row[column], kinds[column])
-        if isinstance(value, float) and value > 1.0:
-            message = f"has {column} = {row[column]}, but its group_types is float, a fraction of 0 to 1"
-            raise _row_error(source, group, line, f"{message}; make the type int for counts")
-        return value
-
-    test: float | int
-    if "training_size" not in row:
-        train = size("size")  # the rest is the test set
-        test = round(1.0 - train, 12) if isinstance(train, float) else 1.0
-    else:
-        train = size("training_size")
-        test = size("testing_size") if "testing_size" in row else 0.0
-        if isinstance(train, float) and isinstance(test, float) and train + test > 1.0:
-            test = round(1.0 - train, 12)  # FitSNAP tests on what is left
-    return {"train": train, "test": test}
 
 
 def _fit(source: FitsnapInput, out: Translation, elements: list[str], groups: dict[str, dict[str, Any]]) -> None:

@@ -75,6 +75,11 @@ BASELINES = _table(
     ("force", ("atom", "xyz"), "f8", "eV/Å", "force of the reference potential"),
     ("stress", ("configuration", "voigt"), "f8", "eV/Å^3", "stress of the reference potential, positive in tension"),
 )
+BASELINE_FILES = _table(
+    ("file_name", ("file",), "str", "1", "name of a file that the settings name", True),
+    ("file_size", ("file",), "i8", "byte", "its size", True),
+    ("file_content", ("byte",), "u1", "1", "content of the files, one after another", True),
+)
 FEATURES = _table(
     ("A_E", ("configuration", "feature"), "f8", "eV", "energy rows: total energy per unit coefficient"),
     ("A_F", ("force_row", "feature"), "f8", "eV/Å", "force rows, atom-major, x y z"),
@@ -122,6 +127,7 @@ METRICS = _table(
 GROUPS: dict[str, dict[str, ArraySpec]] = {
     "configurations/<segment>": CONFIGURATIONS,
     "atoms/<segment>": ATOMS,
+    "baselines/<baseline-id>": BASELINE_FILES,
     "baselines/<baseline-id>/<segment>": BASELINES,
     "features/<feature-id>/<segment>": FEATURES,
     "factors/<feature-id>/<set-id>/<factored-segment>": FACTORS,

@@ -12,7 +12,8 @@ from . import registry
 from .computing import Baseline, Column, Descriptor, Reference, apply, type_index
 from .configuration import F8, Batch
 from .errors import ComputeError, SettingsError, listed
-from .features import find_model
+from .features import find_model, stored_files
+from .named_files import with_content
 from .store import Snapshot
 
 if TYPE_CHECKING:
@@ -53,7 +54,12 @@ class Model:
             id=id_,
             name=attributes["alias"],
             descriptor=descriptor,
-            baseline=None if baseline is None else registry.make("baselines", baseline["type"], baseline["settings"]),
+            baseline=None
+            if baseline is None
+            else with_content(
+                registry.make("baselines", baseline["type"], baseline["settings"]),
+                stored_files(snapshot, baseline["id"]),
+            ),
             columns=descriptor.columns(),
             coefficients=snapshot.read(here + "coefficient"),
             constants=dict(zip(elements, snapshot.read(here + "constant").tolist(), strict=True)),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from ..files import unwritable, written_whole
 from ..lammps_engine import SPIN_FORCES
 from ..lammps_hybrid import overlay_of
 from ..lammps_include import evaluate_apart
+from ..named_files import content_of
 from ..registry import settings_of
 from ..snap_basis import equal_columns, kept
 
@@ -36,7 +36,7 @@ class LammpsSnap:
     """``X.snapcoeff``, ``X.snapparam`` and ``X.mod``; ``include X.mod`` in a LAMMPS input gives the whole model.
 
     Numbers are written with 17 digits. The baseline comes first in ``X.mod`` as ``hybrid/overlay``; files it needs
-    are copied beside it.
+    are written beside it.
     """
 
     suffixes = (".snapcoeff", ".snapparam", ".mod")
@@ -67,7 +67,7 @@ class LammpsSnap:
         paths = [prefix.with_name(name) for name in names]
         try:
             prefix.parent.mkdir(parents=True, exist_ok=True)
-            copied = _copy_files(model, prefix.parent)
+            copied = _write_files(model, prefix.parent, names)
         except OSError as error:
             raise unwritable(paths[0], error) from error
         for path, text in zip(paths, texts, strict=True):
@@ -224,17 +224,19 @@ def _file_names(baseline: Mapping[str, Any]) -> list[str]:
     return [entry.rpartition("=")[0] for entry in baseline.get("files", ())]
 
 
-def _copy_files(model: Model, folder: Path) -> list[Path]:
-    """The files the baseline names, beside the potential."""
-    out = []
+def _write_files(model: Model, folder: Path, names: list[str]) -> list[Path]:
+    """The files the baseline names, beside the potential, whose own files are called ``names``."""
+    content, out = content_of(model.baseline), []
     for name in _file_names(_baseline_settings(model)):
         source, place = Path(name), folder / Path(name).name
-        if not source.is_file():
+        data = content[name] if name in content else source.read_bytes() if source.is_file() else None
+        if data is None:
             raise SettingsError(f"the baseline of model {model.name!r} needs the file {name!r}, which is not here.")
-        if not place.exists():
-            shutil.copyfile(source, place)
-        elif place.read_bytes() != source.read_bytes():
+        if place.name in names or (place.exists() and place.read_bytes() != data):
             raise SettingsError(f"{place} is another file than the {name!r} of the baseline. Choose another output.")
+        if not place.exists():
+            with written_whole(place) as part:
+                part.write_bytes(data)
         out.append(place)
     return out
 
