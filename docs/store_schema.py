@@ -18,6 +18,7 @@ SINGLE = {("features/<feature-id>/<segment>", "A_F")}
 NAMES = {"<segment>": "^[0-9a-f]{16}$", "<feature-id>": "^[0-9a-f]{12}$", "<baseline-id>": "^[0-9a-f]{12}$"}
 NAMES |= {"<model-id>": "^[0-9a-f]{12}$", "<set-id>": "^[0-9a-f]{12}$"}
 NAMES["<study-id>"] = "^[0-9a-f]{12}$"
+NAMES["<annotation>"] = "^(flag|value)-[A-Za-z_][A-Za-z0-9_]{0,63}$"
 NAMES["<factored-segment>"] = "^[0-9a-f]{16}-[0-9a-f]{12}$"
 #: Attributes that may be left out.
 OPTIONAL = {("features/<feature-id>", "storage"), ("models/<model-id>", "uncertainty")}
@@ -43,11 +44,14 @@ ABOUT = {
     "models": "Fitted models.",
     "models/<model-id>": "One fitted linear model.",
     "models/<model-id>/metrics": "Its error table, one entry per group, split, kind and weighting.",
+    "annotations": "Flags, notes and columns that people gave to configurations.",
+    "annotations/<annotation>": "One flag (flag-NAME) or one column of values (value-NAME).",
+    "card": "The dataset card: who made the data, and how.",
     "index": "Which configurations the store holds and where; rebuildable from the segments.",
 }
 #: Groups that have no attributes.
 BARE = {
-    *("configurations", "atoms", "baselines", "features", "models", "models/<model-id>/metrics"),
+    *("configurations", "atoms", "baselines", "features", "models", "models/<model-id>/metrics", "annotations"),
     *("features/<feature-id>/<segment>", "baselines/<baseline-id>/<segment>"),
 }
 
@@ -173,6 +177,16 @@ ATTRIBUTES: dict[str, dict[str, Any]] = {
             "type": "object",
             "required": ["by", "scale", "typical", "rank_correlation", "lines"],
         },
+    },
+    "annotations/<annotation>": {
+        "kind": {"description": "Whether it is there or not, or has a value.", "enum": ["flag", "value"]},
+        "name": _text("Its name."),
+    },
+    "card": {
+        "card": {
+            "description": "The card as it was given: `schemas/card.schema.json`; empty where there is none.",
+            "type": "object",
+        }
     },
     "index": {
         "segments": {

@@ -20,8 +20,9 @@ from .computing import type_index
 from .errors import DamagedStoreError, SettingsError
 from .features import Feature, StoredBaseline
 from .featurize import missing, parts
-from .index import Index, read_batch
+from .index import Index, Segment, read_batch
 from .metrics import KINDS
+from .query import Selection, select
 from .split import UNUSED
 from .store import Snapshot
 
@@ -51,7 +52,7 @@ class Block:
 
 @dataclass
 class SegmentGroups:
-    """Who is in a segment: geometry hash ``(n, 16)``, group name and whether it counts."""
+    """Who is in a segment: geometry hash ``(n, 16)``, group name and whether it counts (and is selected)."""
 
     name: str
     geometry: NDArray[np.uint8]
@@ -82,6 +83,7 @@ class DesignMatrix:
     Columns are the features, then (with ``constant``) one per element: the fraction N_t / N in energy rows.
 
     :param separate: leave the baseline in the targets; it comes beside them, as ``SegmentLabels.reference``
+    :param where: only the configurations that this expression selects, see :mod:`mlipstore.query`
     :raises SettingsError: a segment is not featurized yet
     """
 
@@ -95,6 +97,7 @@ class DesignMatrix:
         block_rows: int | None = None,
         frame: str = "input",
         separate: bool = False,
+        where: str | None = None,
     ) -> None:
         if frame not in FRAMES:
             raise SettingsError(f"frame is {frame!r}; it is one of {', '.join(FRAMES)}.")
@@ -113,9 +116,11 @@ class DesignMatrix:
                 )
         self.shifts = np.array([element_shifts.get(e, 0.0) for e in self.elements])
         self.index = Index.load(snapshot)
-        #: sorted by name: the same order of rows whatever order the segments were written in
-        self.segments = sorted(self.index.segments, key=lambda s: s.name)
-        lacking = missing(snapshot, "features", feature.id)
+        self.selection: Selection = select(snapshot, where, index=self.index)
+        #: those with a configuration that counts, sorted by name: whatever order they were written in
+        have = {name for name, _ in self.selection.segments()}
+        self.segments = sorted((s for s in self.index.segments if s.name in have), key=lambda s: s.name)
+        lacking = self._lacking("features", feature.id)
         #: segments whose rows are not stored but made as they are needed
         self.computed = {s.name for s in lacking} if attributes.get("storage") == "none" else set()
         if not self.computed:
@@ -129,17 +134,22 @@ class DesignMatrix:
         return len(self.columns) + (len(self.elements) if self.constant else 0)
 
     def n_rows(self) -> int:
-        """Rows of all live and deleted configurations, labelled or not."""
+        """Rows of all segments that are read, labelled or not."""
         return sum(7 * s.n_configurations + 3 * s.n_atoms for s in self.segments)
 
     def _require(self, kind: str, id_: str, alias: str) -> None:
-        lacking = missing(self.snapshot, kind, id_)
+        lacking = self._lacking(kind, id_)
         if lacking:
             n = sum(s.n_configurations for s in lacking)
             raise SettingsError(
                 f"{kind[:-1]} {alias!r} lacks {n:,} of {sum(s.n_configurations for s in self.segments):,} "
                 f"configurations. Run mlipstore featurize {self.snapshot.repository.path} first."
             )
+
+    def _lacking(self, kind: str, id_: str) -> list[Segment]:
+        """Segments of this matrix that a feature or baseline does not cover yet."""
+        mine = {s.name for s in self.segments}
+        return [s for s in missing(self.snapshot, kind, id_) if s.name in mine]
 
     def members(self) -> Iterator[SegmentGroups]:
         """Who is in each segment, in the order of the stream."""
@@ -152,7 +162,7 @@ class DesignMatrix:
             name=name,
             geometry=self.snapshot.read(here + "geometry"),
             group=self.snapshot.read(here + "group").astype(object),
-            live=self.index.live(name),
+            live=self.selection.of(name),
         )
 
     def _labels(self, name: str) -> SegmentLabels:

@@ -11,7 +11,7 @@ import numpy as np
 from . import registry
 from .configuration import Batch
 from .errors import ComputeError
-from .index import read_batch, segments
+from .index import Index, read_batch
 from .model import Model
 from .store import Repository, Snapshot
 
@@ -60,16 +60,22 @@ def export(
 def sample(snapshot: Snapshot, n: int) -> Batch:
     """About ``n`` configurations spread evenly over groups and segments, always the same ones."""
     picked: list[Batch] = []
-    places = [(s, group, lo, hi) for s in segments(snapshot) for group, (lo, hi) in s.group_ranges().items()]
+    index = Index.load(snapshot)
+    places = [
+        (s, mine)
+        for s in index.live_segments()
+        for lo, hi in s.group_ranges().values()
+        if len(mine := lo + np.flatnonzero(index.live(s.name)[lo:hi]))
+    ]
     if not places:
         return Batch.from_configurations([])
-    total = sum(hi - lo for _, _, lo, hi in places)
+    total = sum(len(mine) for _, mine in places)
     if len(places) > n:  # fewer than the groups: evenly spaced groups, one from each
         chosen = np.unique(np.linspace(0, len(places) - 1, n).astype(int))
         wanted = [(places[i], 1) for i in chosen]
     else:
-        wanted = [(p, max(1, n * (p[3] - p[2]) // total)) for p in places]
-    for (segment, _, lo, hi), count in wanted:
-        for position in np.unique(np.linspace(lo, hi - 1, min(count, hi - lo)).astype(int)):
+        wanted = [(p, max(1, n * len(p[1]) // total)) for p in places]
+    for (segment, mine), count in wanted:
+        for position in mine[np.unique(np.linspace(0, len(mine) - 1, min(count, len(mine))).astype(int))]:
             picked.append(read_batch(snapshot, segment.name, int(position), int(position) + 1))
     return Batch.concatenate(picked)

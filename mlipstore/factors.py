@@ -217,7 +217,7 @@ def _leaves(matrix: DesignMatrix, table: GroupTable, folds: int) -> list[Leaf]:
     for members in matrix.members():
         parts = parts_of(members, table, folds)
         if (parts != _UNUSED).any():
-            live = hashlib.blake2b(np.packbits(members.live).tobytes(), digest_size=6).hexdigest()
+            live = hashlib.blake2b(np.packbits(matrix.index.live(members.name)).tobytes(), digest_size=6).hexdigest()
             out.append(Leaf(members.name, parts, live))
     return out
 

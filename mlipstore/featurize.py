@@ -18,7 +18,7 @@ from .errors import ComputeError, MlipstoreError, SettingsError, StoreError, nea
 from .executors import Executor
 from .executors.serial import Serial
 from .features import Feature, StoredBaseline, computed, free_alias
-from .index import Segment, read_batch, segments
+from .index import Index, Segment, read_batch
 from .layout import BASELINES, FEATURES
 from .provenance import commit_metadata, new_run
 from .store import Address, Repository, Snapshot, StoreConflictError, create_array, write_array
@@ -82,14 +82,14 @@ class _Task:
 
 
 def missing(snapshot: Snapshot, kind: str, id_: str) -> list[Segment]:
-    """Segments that a feature or baseline does not cover yet."""
+    """Segments that a feature or baseline does not cover yet, of those with a configuration that counts."""
     done = set(snapshot.names(f"{kind}/{id_}")) if snapshot.exists(f"{kind}/{id_}") else set()
-    return [s for s in segments(snapshot) if s.name not in done]
+    return [s for s in Index.load(snapshot).live_segments() if s.name not in done]
 
 
 def plan(snapshot: Snapshot, feature: Feature, columns: list[Column]) -> FeaturizePlan:
     """Rows, bytes and memory of a featurization, before it runs."""
-    every, todo = segments(snapshot), missing(snapshot, "features", feature.id)
+    every, todo = Index.load(snapshot).live_segments(), missing(snapshot, "features", feature.id)
     m = len(columns)
     width = 4 if feature.precision == "float32" else 8
 
@@ -114,7 +114,7 @@ def check_elements(snapshot: Snapshot, elements: tuple[str, ...], what: str) -> 
     """Refuse a descriptor that does not know an element of the store."""
     from ase.data import chemical_symbols
 
-    have = {chemical_symbols[z] for s in segments(snapshot) for z in s.elements}
+    have = {chemical_symbols[z] for z in Index.load(snapshot).live_elements()}
     for symbol in sorted(have - set(elements)):
         raise SettingsError(
             f"the store holds {symbol}, which {what} does not list (elements = {' '.join(elements)}). "
@@ -144,7 +144,7 @@ def featurize(
     snapshot = repository.at()
     result = FeaturizeResult(feature, baseline)
     todo: dict[str, list[bool]] = {}
-    sizes = {s.name: s for s in segments(snapshot)}
+    sizes = {s.name: s for s in Index.load(snapshot).live_segments()}
     if not sizes:
         raise SettingsError(f"{repository.path} holds no configurations. Run mlipstore ingest {repository.path} first.")
     _try(snapshot, feature, baseline)
@@ -208,7 +208,7 @@ def _paths(feature: Feature | None, baseline: StoredBaseline | None) -> list[str
 
 def _try(snapshot: Snapshot, feature: Feature | None, baseline: StoredBaseline | None) -> None:
     """Check the elements and compute one configuration, so that settings that cannot work fail before a change."""
-    first = segments(snapshot)[0].name
+    first = Index.load(snapshot).live_segments()[0].name
     if feature is not None:
         descriptor = feature.descriptor()
         check_elements(snapshot, descriptor.elements, f"descriptor {feature.alias!r}")

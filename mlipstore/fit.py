@@ -116,12 +116,14 @@ class Problem:
         settings["features"], settings["baseline"] = self.feature.id, self.baseline.id if self.baseline else "none"
         settings["solver"] = {"type": self.settings.solver.type, **registry.settings_of(self.solver)}
         settings["block_rows"] = self.matrix.block_rows
+        if settings["where"] is None:  # models that were fitted before there were selections keep their ids
+            del settings["where"]
         return settings
 
 
 def data_digest(matrix: DesignMatrix) -> str:
     """Digest of the configurations that count: segment names are made of content hashes."""
-    parts = [f"{s.name}:{np.packbits(matrix.index.live(s.name)).tobytes().hex()}" for s in matrix.segments]
+    parts = [f"{s.name}:{np.packbits(matrix.selection.of(s.name)).tobytes().hex()}" for s in matrix.segments]
     return content_id("\n".join(parts))
 
 
@@ -143,9 +145,11 @@ def prepare(repository: Repository, settings: Fit, ref: str | None = None, check
         baseline = StoredBaseline.load(snapshot, base) if base else None
     matrix = DesignMatrix(
         snapshot, feature, baseline, settings.constant, dict(settings.element_shifts), settings.block_rows,
-        settings.frame,
+        settings.frame, where=settings.where,
     )  # fmt: skip
     if not matrix.segments:
+        if settings.where is not None and matrix.index.live_groups():
+            raise SettingsError(f"no configuration is selected by where = {settings.where!r}.")
         raise SettingsError(f"{repository.path} holds no configurations. Run mlipstore ingest first.")
     allowance = parse_bytes(settings.max_memory) if settings.max_memory else available_bytes()
     memory = fit_memory(matrix.n_columns, matrix.block_rows, max(s.n_atoms for s in matrix.segments))

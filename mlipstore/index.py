@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ from .layout import ATOMS, CONFIGURATIONS
 from .store import Snapshot, Transaction, append_rows, sealed
 
 LIVE, DELETED, REPLACED = 0, 1, 2
+#: Columns of ``index/facts``.
+FACTS = ("n_atoms", "energy", "volume", "max_force", "pressure", "periodic")
 
 
 @dataclass(frozen=True)
@@ -45,48 +48,138 @@ class Segment:
         return out
 
 
-@dataclass(frozen=True)
 class Index:
-    """The configurations of one version: per configuration ``uid (n, 32)``, ``geometry (n, 16)``, segment, state."""
+    """The configurations of one version, those of a segment one after another in its order; read as they are asked for.
 
-    segments: list[Segment]
-    uid: NDArray[np.uint8]
-    geometry: NDArray[np.uint8]
-    segment: NDArray[np.int32]
-    position: NDArray[np.int32]
-    state: NDArray[np.uint8]
+    Per configuration: ``uid (n, 32)``, ``geometry (n, 16)``, segment, position, state, facts, elements.
+
+    :raises DamagedStoreError: an array has other rows than the segments
+    """
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
 
     @classmethod
     def load(cls, snapshot: Snapshot) -> Index:
-        read = snapshot.read
-        self = cls(
-            segments=segments(snapshot),
-            uid=read("index/uid"),
-            geometry=read("index/geometry"),
-            segment=read("index/segment"),
-            position=read("index/position"),
-            state=read("index/state"),
-        )
-        n = sum(s.n_configurations for s in self.segments)
-        for name in ("uid", "geometry", "segment", "position", "state"):
-            if len(getattr(self, name)) != n:
-                raise DamagedStoreError(
-                    f"{snapshot.repository.path}: index/{name} has {len(getattr(self, name)):,} rows for {n:,} "
-                    "configurations. Restore the store from a copy."
-                )
-        return self
+        return cls(snapshot)
+
+    @cached_property
+    def segments(self) -> list[Segment]:
+        return segments(self.snapshot)
+
+    @cached_property
+    def start(self) -> NDArray[np.int64]:
+        """First row of each segment, and the number of rows, ``(segments + 1,)``."""
+        return np.cumsum([0, *(s.n_configurations for s in self.segments)])
+
+    @cached_property
+    def number(self) -> dict[str, int]:
+        """Position of each segment in the list, by name."""
+        return {s.name: i for i, s in enumerate(self.segments)}
+
+    def __len__(self) -> int:
+        return int(self.start[-1])
+
+    def _read(self, name: str) -> NDArray[Any]:
+        data = self.snapshot.read(f"index/{name}")
+        if len(data) != len(self):
+            raise DamagedStoreError(
+                f"{self.snapshot.repository.path}: index/{name} has {len(data):,} rows for {len(self):,} "
+                "configurations. Restore the store from a copy."
+            )
+        return data
+
+    uid = cached_property[NDArray[np.uint8]](lambda self: self._read("uid"))
+    geometry = cached_property[NDArray[np.uint8]](lambda self: self._read("geometry"))
+    segment = cached_property[NDArray[np.int32]](lambda self: self._read("segment"))
+    position = cached_property[NDArray[np.int32]](lambda self: self._read("position"))
+    state = cached_property[NDArray[np.uint8]](lambda self: self._read("state"))
+
+    @cached_property
+    def facts(self) -> NDArray[np.float64]:
+        """See :data:`FACTS`, ``(n, 6)``."""
+        return self._kept("facts", 0)
+
+    @cached_property
+    def elements(self) -> NDArray[np.uint8]:
+        """Elements of each configuration as bits, ``(n, 16)``."""
+        return self._kept("elements", 1)
+
+    def _kept(self, name: str, which: int) -> NDArray[Any]:
+        return self._read(name) if self.snapshot.exists(f"index/{name}") else self._derived[which]
+
+    @cached_property
+    def _derived(self) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
+        """Facts and elements, made of the segments: for a store that was written before it had them."""
+        parts = [derived(read_batch(self.snapshot, s.name)) for s in self.segments]
+        if not parts:
+            return np.zeros((0, len(FACTS))), np.zeros((0, 16), np.uint8)
+        return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
 
     def counts(self) -> Counter[bytes]:
-        """How many live configurations there are of each uid."""
-        return Counter(keys(self.uid[self.state == LIVE]))
+        """How many configurations there are of each uid, whatever their state."""
+        return Counter(keys(self.uid))
+
+    def rows(self, segment: str) -> slice:
+        """Rows of a segment."""
+        i = self.number[segment]
+        return slice(int(self.start[i]), int(self.start[i + 1]))
 
     def live(self, segment: str) -> NDArray[np.bool_]:
         """Which configurations of a segment count."""
-        number = [s.name for s in self.segments].index(segment)
-        mine = self.segment == number
-        out = np.zeros(self.segments[number].n_configurations, bool)
-        out[self.position[mine]] = self.state[mine] == LIVE
+        out: NDArray[np.bool_] = self.state[self.rows(segment)] == LIVE
         return out
+
+    @cached_property
+    def group_codes(self) -> tuple[list[str], NDArray[np.int32]]:
+        """Names of all groups, sorted, and the position in them of the group of each configuration ``(n,)``."""
+        names = sorted({g for s in self.segments for g in s.groups})
+        code = {g: i for i, g in enumerate(names)}
+        runs = [(code[g], n) for s in self.segments for g, n in s.groups.items()]
+        return names, np.repeat(np.array([r[0] for r in runs], np.int32), np.array([r[1] for r in runs], np.int64))
+
+    def live_groups(self, chosen: NDArray[np.bool_] | None = None) -> dict[str, int]:
+        """Configurations that count of each group that has some.
+
+        :param chosen: only these rows ``(n,)``
+        """
+        names, codes = self.group_codes
+        mine = self.state == LIVE if chosen is None else chosen
+        n = np.bincount(codes[mine], minlength=len(names))
+        return {name: int(k) for name, k in zip(names, n, strict=True) if k}
+
+    def live_segments(self) -> list[Segment]:
+        """Segments with a configuration that counts."""
+        return [s for s, n in zip(self.segments, self.live_per_segment, strict=True) if n]
+
+    @cached_property
+    def live_per_segment(self) -> NDArray[np.int64]:
+        """How many configurations of each segment count."""
+        total = np.concatenate([[0], np.cumsum(self.state == LIVE)])
+        return np.asarray(total[self.start[1:]] - total[self.start[:-1]])
+
+    def live_elements(self) -> list[int]:
+        """Atomic numbers in configurations that count."""
+        if (self.state == LIVE).all():
+            return sorted({z for s in self.segments for z in s.elements})
+        bits = np.bitwise_or.reduce(self.elements[self.state == LIVE], axis=0) if len(self) else np.zeros(16, np.uint8)
+        return [int(z) for z in np.flatnonzero(np.unpackbits(bits, bitorder="little"))]
+
+
+def derived(batch: Batch) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
+    """Facts ``(n, 6)`` and elements ``(n, 16)`` of a batch, as the index keeps them."""
+    n = len(batch)
+    largest: NDArray[np.float64] = np.full(n, np.nan)
+    if len(batch.number):
+        size = np.sqrt((batch.force**2).sum(axis=1))
+        some = batch.n_atoms > 0
+        largest[some] = np.maximum.reduceat(size, batch.atom_start[:-1][some])
+    facts = np.column_stack(
+        [batch.n_atoms, batch.energy, batch.volume, largest, -batch.stress[:, :3].mean(axis=1), batch.pbc @ [1, 2, 4]]
+    ).astype(float)
+    bits = np.zeros((n, 128), np.uint8)
+    bits[np.repeat(np.arange(n), batch.n_atoms), batch.number] = 1
+    return facts.reshape(n, len(FACTS)), np.packbits(bits, axis=1, bitorder="little")
 
 
 def keys(uid: NDArray[np.uint8]) -> list[bytes]:
@@ -146,6 +239,10 @@ class _Entries:
         append_rows(index, "segment", np.repeat(number, [len(b) for b in batches]))
         append_rows(index, "position", np.concatenate([np.arange(len(b), dtype=np.int32) for b in batches]))
         append_rows(index, "state", np.zeros(sum(map(len, batches)), np.uint8))
+        if "facts" in index:  # a store that was made without them stays so
+            both = [derived(b) for b in batches]
+            append_rows(index, "facts", np.concatenate([b[0] for b in both]))
+            append_rows(index, "elements", np.concatenate([b[1] for b in both]))
         new = [asdict(describe(name, batch)) for name, batch in self.batches.items()]
         index.attrs.update(sealed({"segments": [*known, *new]}))
 

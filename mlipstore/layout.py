@@ -18,7 +18,7 @@ CHUNK_BYTES = 4 << 20
 SEGMENT_ATOMS = 16_384
 SEGMENT_CONFIGURATIONS = 4_096
 
-FIXED_AXES = {"xyz": 3, "vector": 3, "voigt": 6, "uid_byte": 32, "geometry_byte": 16}
+FIXED_AXES = {"xyz": 3, "vector": 3, "voigt": 6, "uid_byte": 32, "geometry_byte": 16, "element_byte": 16, "fact": 6}
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,27 @@ INDEX = _table(
     ("segment", ("configuration",), "i4", "1", "segment, as a position in the list of segments in the attributes"),
     ("position", ("configuration",), "i4", "1", "position in the segment"),
     ("state", ("configuration",), "u1", "1", "0 live, 1 deleted, 2 replaced"),
+    (
+        "facts",
+        ("configuration", "fact"),
+        "f8",
+        "1, eV, Å^3, eV/Å, eV/Å^3, 1",
+        "number of atoms, energy, volume of a periodic cell, largest force, pressure, sum of 1, 2, 4 for each periodic "
+        "lattice vector; NaN = missing",
+        True,
+    ),
+    (
+        "elements",
+        ("configuration", "element_byte"),
+        "u1",
+        "1",
+        "which elements: bit z mod 8 of byte z div 8 is set for atomic number z",
+        True,
+    ),
+)
+ANNOTATIONS = _table(
+    ("uid", ("configuration", "uid_byte"), "u1", "1", "configurations that have it, by content hash, sorted"),
+    ("value", ("configuration",), "str", "1", "what was said about each, JSON text; flags have none", True),
 )
 MODELS = _table(
     ("coefficient", ("feature",), "f8", "eV", "coefficient of each column, in eV per unit feature"),
@@ -134,6 +155,8 @@ GROUPS: dict[str, dict[str, ArraySpec]] = {
     "studies/<study-id>": STUDIES,
     "models/<model-id>": MODELS,
     "models/<model-id>/metrics": METRICS,
+    "annotations/<annotation>": ANNOTATIONS,
+    "card": {},
     "index": INDEX,
 }
 

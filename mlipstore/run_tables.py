@@ -128,6 +128,7 @@ class Fit:
     weight_scaling: str = "none"
     unlisted_groups: str = "default"
     frame: str = "input"
+    where: str | None = None
     seed: int = 0
     max_memory: str | None = None
     block_rows: int | None = None

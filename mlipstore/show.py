@@ -8,7 +8,7 @@ from .errors import unknown_name
 from .features import aliases
 from .featurize import missing
 from .fit import load
-from .index import Index, segments
+from .index import DELETED, LIVE, Index, segments
 from .store import Repository, Snapshot
 from .studies import Study
 
@@ -38,12 +38,12 @@ def show(repository: Repository, name: str | None = None, ref: str | None = None
     if kind == "studies":
         return _study(Study.load(snapshot, id_))
     attributes = snapshot.attributes(f"{kind}/{id_}")
-    lacking = missing(snapshot, kind, id_)
+    lacking, index = missing(snapshot, kind, id_), Index.load(snapshot)
     return {
         "kind": "feature" if kind == "features" else "baseline",
         "id": id_,
         **attributes,
-        "configurations_missing": sum(s.n_configurations for s in lacking),
+        "configurations_missing": sum(int(index.live(s.name).sum()) for s in lacking),
     }
 
 
@@ -51,20 +51,18 @@ def elements(snapshot: Snapshot) -> list[str]:
     """Symbols of the elements of a version, by atomic number."""
     from ase.data import chemical_symbols
 
-    return [chemical_symbols[z] for z in sorted({z for s in segments(snapshot) for z in s.elements})]
+    return [chemical_symbols[z] for z in Index.load(snapshot).live_elements()]
 
 
 def _store(snapshot: Snapshot) -> dict[str, Any]:
     index = Index.load(snapshot)
-    groups: dict[str, int] = {}
-    for s in index.segments:
-        for g, n in s.groups.items():
-            groups[g] = groups.get(g, 0) + n
-    total = sum(s.n_configurations for s in index.segments)
+    groups = index.live_groups()
+    total = sum(groups.values())
+    live = dict(zip((s.name for s in index.segments), index.live_per_segment.tolist(), strict=True))
     features = []
     for i, alias in aliases(snapshot, "features").items():
         a = snapshot.attributes(f"features/{i}")
-        lacking = sum(s.n_configurations for s in missing(snapshot, "features", i))
+        lacking = sum(live[s.name] for s in missing(snapshot, "features", i))
         features.append({"id": i, "alias": alias, "type": a["type"], "columns": len(a["columns"]),
                          "configurations": total - lacking, "configurations_missing": lacking})  # fmt: skip
     baselines = [{"id": i, "alias": alias} for i, alias in aliases(snapshot, "baselines").items()]
@@ -83,10 +81,11 @@ def _store(snapshot: Snapshot) -> dict[str, Any]:
         "snapshot": snapshot.id,
         "format": snapshot.root.attrs["mlipstore_format"],
         "configurations": total,
-        "atoms": sum(s.n_atoms for s in index.segments),
+        "atoms": int(index.facts[index.state == LIVE, 0].sum()),
+        "removed": int((index.state == DELETED).sum()),
         "elements": elements(snapshot),
         "groups": dict(sorted(groups.items())),
-        "segments": len(index.segments),
+        "segments": len(index.live_segments()),
         "features": features,
         "baselines": baselines,
         "studies": studies,
@@ -116,6 +115,7 @@ def _segment(snapshot: Snapshot, name: str) -> dict[str, Any]:
         "kind": "segment",
         "name": s.name,
         "configurations": s.n_configurations,
+        "that_count": int(Index.load(snapshot).live(name).sum()),
         "atoms": s.n_atoms,
         "groups": s.groups,
         "features": covered,

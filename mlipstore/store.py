@@ -66,7 +66,17 @@ BRANCH_VARIABLE = "MLIPSTORE_BRANCH"
 BRANCH_FILE = "mlipstore.branch"
 #: The last chunk of the index is written anew by every ingest, so it is small.
 _INDEX_CHUNK_ROWS = 4_096
-_TOP_GROUPS = ("configurations", "atoms", "baselines", "features", "factors", "studies", "models", "index")
+_TOP_GROUPS = (
+    "configurations",
+    "atoms",
+    "baselines",
+    "features",
+    "factors",
+    "studies",
+    "models",
+    "annotations",
+    "index",
+)
 
 # its warning about concurrent local commits is answered by our lock; what fails is raised as well as logged
 give_back_large_blocks()
@@ -171,6 +181,7 @@ class Repository:
         index = root["index"]
         assert isinstance(index, zarr.Group)
         index.attrs.update(sealed({"segments": []}))
+        root.create_group("card").attrs.update(sealed({"card": {}}))
         for spec in INDEX.values():
             create_array(index, spec, (0, *(fixed_axes(spec)[1:])), chunk_rows=_INDEX_CHUNK_ROWS)
         session.commit("new store", metadata={"verb": "create"})

@@ -45,8 +45,8 @@ class GroupTable:
 
         :raises UnknownNameError: the table names a group that the store lacks
         """
-        present = sorted({g for s in matrix.segments for g in s.groups})
-        fit.check_groups(present)
+        fit.check_groups(matrix.index.live_groups())
+        present = sorted(matrix.selection.groups())
         settings = [fit.group(name) for name in present]
         if fit.stress_weight_unit not in STRESS_UNITS:
             raise SettingsError(f"stress_weight_unit is {fit.stress_weight_unit!r}; one of {', '.join(STRESS_UNITS)}.")
@@ -84,7 +84,8 @@ class GroupTable:
     def codes(self, labels: SegmentGroups) -> NDArray[np.int32]:
         """Group code of each configuration of a segment."""
         where = {name: i for i, name in enumerate(self.groups)}
-        return np.array([where[str(g)] for g in labels.group], np.int32)
+        # a group that is here and not in the table has no configuration that counts
+        return np.array([where.get(str(g), 0) for g in labels.group], np.int32)
 
     def split(self, labels: SegmentGroups) -> NDArray[np.int8]:
         """TRAIN, TEST or UNUSED for each configuration of a segment."""

@@ -104,7 +104,7 @@ def search(
     from mlipstore.errors import SettingsError
     from mlipstore.factor_fit import fit_from_factors
     from mlipstore.files import written_whole
-    from mlipstore.index import segments
+    from mlipstore.index import Index
     from mlipstore.runfile import RunFile, dump_toml, load
     from mlipstore.search import fit_of
     from mlipstore.search import search as verb
@@ -128,7 +128,7 @@ def search(
         if not json:
             say(f"next: mlipstore search {store} --config {config} --output FIT.toml --name MODEL [--pick POINT]")
         return
-    best = fit_of(result.study, settings, trial, sorted({g for s in segments(repository.at()) for g in s.groups}))
+    best = fit_of(result.study, settings, trial, sorted(Index.load(repository.at()).live_groups()))
     if output is not None:
         with written_whole(Path(output)) as part:
             part.write_text(dump_toml(RunFile(fit=best, evaluate=run.evaluate).to_dict()), encoding="utf-8")

@@ -45,7 +45,7 @@ def fit(
     from mlipstore.factor_fit import fit_from_factors
     from mlipstore.fit import fit as verb
     from mlipstore.fit import prepare
-    from mlipstore.index import segments
+    from mlipstore.index import Index
     from mlipstore.runfile import Evaluate, Fit, PluginTable, load
     from mlipstore.store import Repository
 
@@ -60,7 +60,7 @@ def fit(
     settings = Fit() if run is None or run.fit is None else run.fit
     repository = Repository.open(store)
     if weight:
-        groups = {g for s in segments(repository.at(ref)) for g in s.groups}
+        groups = set(Index.load(repository.at(ref)).live_groups())
         settings = settings.with_weights(weight, groups)
     if solver is not None:
         kept = settings.solver.settings if settings.solver.type == solver else {}
