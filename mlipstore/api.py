@@ -8,22 +8,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .configuration import Batch, Configuration
+from .crossvalidation import CrossValidation, cross_validate
 from .errors import SettingsError, unknown_name
 from .export import ExportResult, export
+from .factor import FactorResult, factor
+from .factor_fit import fit_from_factors
 from .features import Feature, StoredBaseline, aliases, computed
 from .featurize import FeaturizeResult, featurize
 from .fit import FitPlan, FitResult, fit, prepare
 from .index import read_batch, segments
 from .ingest import IngestResult, ingest
 from .model import Model
+from .outliers import OutliersResult, outliers
 from .pipeline import resolve
 from .predict import PredictResult, predict
 from .reading import ReadOptions
 from .replay import ReplayResult, replay
-from .runfile import Fit, RunFile
+from .runfile import Fit, RunFile, Search
 from .runfile import load as load_run
+from .search import SearchResult, fit_of
+from .search import search as run_search
+from .select import SelectResult, select
 from .show import show
 from .store import Commit, Repository, Snapshot
+from .uncertainty import Calibration, uncertainty
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -122,12 +130,73 @@ class Store:
         feature, stored = _computed(settings, baseline)
         return featurize(self.repository, feature, stored, command="Store.featurize")
 
-    def fit(self, settings: str | Path | Mapping[str, Any] | Fit | None = None) -> FitResult:
-        """See :func:`mlipstore.fit.fit`.
+    def fit(
+        self, settings: str | Path | Mapping[str, Any] | Fit | None = None, factors: str = "none", full: bool = False
+    ) -> FitResult:
+        """See :func:`mlipstore.fit.fit` and :func:`mlipstore.factor_fit.fit_from_factors`.
 
         :param settings: a TOML file with ``[fit]``, the keys of that table, or None for the defaults
+        :param factors: ``none``: rows stream; ``kept``: fit from kept factors, which must be there; ``keep``: compute
+            those that are missing and keep them
+        :param full: with factors, one pass over the rows for mean absolute and largest errors
         """
-        return fit(self.repository, _fit_settings(settings), self.ref, command="Store.fit")
+        wanted = _fit_settings(settings)
+        if factors == "none":
+            return fit(self.repository, wanted, self.ref, command="Store.fit")
+        if factors not in ("kept", "keep"):
+            raise SettingsError(f"factors is {factors!r}; it is one of none, kept, keep.")
+        return fit_from_factors(self.repository, wanted, self.ref, full, factors == "keep", command="Store.fit")
+
+    def factor(
+        self, settings: str | Path | Mapping[str, Any] | Fit | None = None, folds: int = 0, limit: str | None = None
+    ) -> FactorResult:
+        """Compute and keep the factors of a fit that are missing, see :func:`mlipstore.factor.factor`."""
+        return factor(self.repository, _fit_settings(settings), folds, command="Store.factor", limit=limit)
+
+    def cross_validate(
+        self, settings: str | Path | Mapping[str, Any] | Fit | None = None, folds: int = 0
+    ) -> CrossValidation:
+        """Errors on what was left out of the fit, see :func:`mlipstore.crossvalidation.cross_validate`.
+
+        Factors that are missing are computed and kept first.
+
+        :param folds: leave out so many folds in turn instead of every group
+        """
+        wanted = _fit_settings(settings)
+        self.factor(wanted, folds)
+        return cross_validate(self.repository, wanted, folds, self.ref)
+
+    def search(
+        self,
+        settings: str | Path | Mapping[str, Any] | Fit | None = None,
+        search: Mapping[str, Any] | Search | None = None,
+    ) -> SearchResult:
+        """See :func:`mlipstore.search.search`; a search that is there continues.
+
+        :param settings: as for :meth:`fit`; a TOML file with ``[fit]`` and ``[search]`` needs no ``search``
+        :param search: the keys of ``[search]``; its defaults when None
+        """
+        if search is None and isinstance(settings, (str, Path)):
+            search = load_run(settings).search
+        wanted = search if isinstance(search, Search) else _search_settings(search or {})
+        return run_search(self.repository, _fit_settings(settings), wanted, command="Store.search")
+
+    def settings_of(self, result: SearchResult, point: str | int = "balanced") -> Fit:
+        """Settings of a fit at a point of a search: ``balanced``, an objective (its best), or a trial."""
+        groups = sorted({g for s in segments(self.snapshot) for g in s.groups})
+        return fit_of(result.study, result.settings, result.study.pick(str(point)), groups)
+
+    def uncertainty(self, model: str, folds: int = 0) -> Calibration:
+        """Calibrate the predicted standard deviations of a model, see :func:`mlipstore.uncertainty.uncertainty`."""
+        return uncertainty(self.repository, model, folds, self.ref, command="Store.uncertainty")
+
+    def select(self, model: str, *sources: str | Path, number: int = 10, **options: Any) -> SelectResult:
+        """Which new configurations to label, see :func:`mlipstore.select.select`; it has the options, too."""
+        return select(self.repository, model, sources, number, ref=self.ref, **options)
+
+    def outliers(self, model: str, number: int = 20, by: str = "residual") -> OutliersResult:
+        """Training configurations to look at again, see :func:`mlipstore.outliers.outliers`."""
+        return outliers(self.repository, model, number, by, self.ref)
 
     def plan(self, settings: str | Path | Mapping[str, Any] | Fit | None = None) -> FitPlan:
         """Rows, columns and projected memory of a fit, without running it."""
@@ -221,6 +290,12 @@ def _fit_settings(settings: str | Path | Mapping[str, Any] | Fit | None) -> Fit:
     if table is None:
         raise SettingsError(f"{settings} has no [fit] table.")
     return table
+
+
+def _search_settings(values: Mapping[str, Any]) -> Search:
+    search = RunFile.from_dict({"search": values}, "settings of the search").search
+    assert search is not None
+    return search
 
 
 def _computed(

@@ -165,12 +165,18 @@ class DesignMatrix:
             live=self.selection.of(name),
         )
 
+    def composition(self, name: str) -> NDArray[np.float64]:
+        """Atoms of each element in the configurations of a segment ``(n, elements)``."""
+        n_atoms = self.snapshot.read(f"configurations/{name}/n_atoms")
+        types = type_index(self.snapshot.read(f"atoms/{name}/number"), tuple(self.elements))
+        counts = np.zeros((len(n_atoms), len(self.elements)))
+        np.add.at(counts, (np.repeat(np.arange(len(n_atoms)), n_atoms), types), 1.0)
+        return counts
+
     def _labels(self, name: str) -> SegmentLabels:
         read, here = self.snapshot.read, f"configurations/{name}/"
         n_atoms = read(here + "n_atoms")
-        types = type_index(read(f"atoms/{name}/number"), tuple(self.elements))
-        counts = np.zeros((len(n_atoms), len(self.elements)))
-        np.add.at(counts, (np.repeat(np.arange(len(n_atoms)), n_atoms), types), 1.0)
+        counts = self.composition(name)
         energy = read(here + "energy") + counts @ self.shifts
         labels = [energy, read(f"atoms/{name}/force"), read(here + "stress")]
         turns = None

@@ -90,6 +90,11 @@ class Model:
             energy, force, stress = energy + reference.energy, force + reference.force, stress + reference.stress
         return Reference(energy, force, stress)
 
+    @property
+    def calibrated(self) -> bool:
+        """Whether there are predicted standard deviations: ``mlipstore uncertainty`` was run."""
+        return self.snapshot is not None and "uncertainty" in self.snapshot.attributes(f"models/{self.id}")
+
     @cached_property
     def uncertainty(self) -> Uncertainty:
         """Predicted standard deviations.

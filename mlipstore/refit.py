@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,11 @@ class Refit:
     def x(self) -> NDArray[np.float64]:
         """The solution ``(K,)``: coefficients, then the constants, as the columns of the design matrix."""
         return np.concatenate([self.model.coefficients, list(self.model.constants.values())])
+
+    @property
+    def penalty(self) -> Any:
+        """Penalty alpha of the coefficients, one number or ``(K,)``."""
+        return self.problem.solver.alpha if self.settings.solver.type == "ridge" else 0.0
 
 
 def refit(repository: Repository, model: str, ref: str | None = None, check_memory: bool = True) -> Refit:

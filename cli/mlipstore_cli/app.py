@@ -18,7 +18,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from . import data, factoring, fitting, looking, runs
+from . import choosing, data, factoring, fitting, looking, runs
 
 app = typer.Typer(
     name="mlipstore",
@@ -29,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (data, fitting, factoring, looking, runs):
+for module in (data, fitting, factoring, choosing, looking, runs):
     module.register(app)
 
 
