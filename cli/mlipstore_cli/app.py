@@ -19,6 +19,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from . import choosing, data, factoring, fitting, looking, runs
+from .ranks import works_for_another
 
 app = typer.Typer(
     name="mlipstore",
@@ -80,7 +81,8 @@ def main() -> None:
     _prepare_streams()
     try:
         try:
-            app(prog_name="mlipstore")
+            if not works_for_another(sys.argv[1:]):
+                app(prog_name="mlipstore")
         finally:
             sys.stdout.flush()  # here, where it can fail with an error of ours
     except BaseException as error:

@@ -21,7 +21,10 @@ Ref = Annotated[
     str | None, typer.Option("--ref", help="Version to read: branch, tag, snapshot id or time, e.g. 2026-11-20T10:00.")
 ]
 Workers = Annotated[int, typer.Option("--workers", "-j", help="Worker processes; 0 = one per processor.")]
-ExecutorName = Annotated[str, typer.Option("--executor", help="Where work runs: serial or processes.")]
+ExecutorName = Annotated[str, typer.Option("--executor", help="Where work runs: serial, processes, dask or mpi.")]
+Scheduler = Annotated[
+    str | None, typer.Option(metavar="ADDRESS", help="Dask scheduler to use, instead of starting workers here.")
+]
 
 
 def command_line() -> str:
@@ -29,10 +32,31 @@ def command_line() -> str:
     return shlex.join(["mlipstore", *sys.argv[1:]])
 
 
-def executor(name: str, workers: int) -> Executor:
-    """The executor plugin of that name."""
-    from mlipstore import registry
+def executor(name: str, workers: int, scheduler: str | None = None) -> Executor:
+    """The executor plugin of that name; it is closed when the command ends.
 
-    settings: dict[str, Any] = {"workers": workers} if name == "processes" else {}
+    :raises SettingsError: it has no such setting
+    """
+    from dataclasses import fields
+
+    import click
+
+    from mlipstore import registry
+    from mlipstore.errors import SettingsError
+
+    if scheduler is not None and name == "processes":  # the default
+        name = "dask"
+    known = {f.name for f in fields(registry.get("executors", name)) if f.init}
+    given: dict[str, Any] = {"workers": workers or None, "scheduler": scheduler}
+    settings = {k: v for k, v in given.items() if v is not None and not (k == "workers" and name == "serial")}
+    for key in settings:
+        if key not in known:
+            raise SettingsError(f"the executor {name} has no --{key}. {_INSTEAD.get(name, 'Leave it out.')}")
     made: Executor = registry.make("executors", name, settings)
+    context = click.get_current_context(silent=True)
+    if context is not None:
+        context.call_on_close(made.close)
     return made
+
+
+_INSTEAD = {"mpi": "Its workers are the ranks: mpiexec -n P mlipstore ... --executor mpi."}

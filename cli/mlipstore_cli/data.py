@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .common import ExecutorName, Json, Quiet, Store, Workers, command_line, executor
+from .common import ExecutorName, Json, Quiet, Scheduler, Store, Workers, command_line, executor
 
 if TYPE_CHECKING:
     from mlipstore.runfile import RunFile
@@ -47,6 +47,7 @@ def ingest(
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out what cannot be read, and list it.")] = False,
     workers: Workers = 0,
     executor_name: ExecutorName = "processes",
+    scheduler: Scheduler = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -68,7 +69,7 @@ def ingest(
     with Meter("ingest", "files", quiet) as meter, store_to_fill(store) as repository:
         result = verb(
             repository, sources, options, format, zero_stress, include_group or None, skip_bad,
-            executor(executor_name, workers), meter, command_line(),
+            executor(executor_name, workers, scheduler), meter, command_line(),
         )  # fmt: skip
     emit(result, json, lambda: show_ingest(result, store))
 
@@ -86,6 +87,7 @@ def featurize(
     plan: Annotated[bool, typer.Option("--plan", help="Print rows, bytes and memory, and stop.")] = False,
     workers: Workers = 0,
     executor_name: ExecutorName = "processes",
+    scheduler: Scheduler = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -102,7 +104,7 @@ def featurize(
     feature, baseline = resolve(_descriptor(descriptor, settings or [], repository))
     if feature is None and baseline is None:
         raise SettingsError(f"{descriptor} has neither a [descriptor] nor a [baseline] table.")
-    chosen = executor(executor_name, workers)
+    chosen = executor(executor_name, workers, scheduler)
     if plan:
         if feature is None:
             raise SettingsError(f"{descriptor} has no [descriptor] table to plan for.")

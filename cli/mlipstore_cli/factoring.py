@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .common import ExecutorName, Json, Quiet, Ref, Store, Workers, command_line, executor
+from .common import ExecutorName, Json, Quiet, Ref, Scheduler, Store, Workers, command_line, executor
 
 if TYPE_CHECKING:
     from mlipstore.runfile import Fit
@@ -28,6 +28,7 @@ def factor(
     plan: Annotated[bool, typer.Option("--plan", help="Print keys, bytes and memory, and stop.")] = False,
     workers: Workers = 0,
     executor_name: ExecutorName = "processes",
+    scheduler: Scheduler = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -45,7 +46,7 @@ def factor(
     repository = Repository.open(store)
     problem = prepare(repository, settings)
     kept = find(problem.matrix, problem.table, folds)
-    chosen = executor(executor_name, workers)
+    chosen = executor(executor_name, workers, scheduler)
     if plan:
         planned = plan_verb(problem, kept)
         emit(planned, json, lambda: show_factor_plan(planned, chosen.n_workers))
@@ -95,6 +96,7 @@ def search(
     units: Units = None,
     workers: Workers = 0,
     executor_name: ExecutorName = "processes",
+    scheduler: Scheduler = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -119,7 +121,7 @@ def search(
         raise SettingsError(f"{config} has no [search] table. An empty one varies all energy and force weights.")
     wanted = replace(run.search, trials=trials or run.search.trials, seed=run.search.seed if seed is None else seed)
     repository = Repository.open(store)
-    chosen = executor(executor_name, workers)
+    chosen = executor(executor_name, workers, scheduler)
     with Meter("search", "trials", quiet) as meter:
         result = verb(repository, settings, wanted, chosen, meter.stage, command_line())
     trial = result.study.pick(pick)

@@ -7,13 +7,14 @@ from typing import Annotated
 
 import typer
 
-from .common import ExecutorName, Json, Quiet, Workers, command_line, executor
+from .common import ExecutorName, Json, Quiet, Scheduler, Workers, command_line, executor
 
 
 def run(
     file: Annotated[str, typer.Argument(metavar="RUN.toml", help="A run file.")],
     workers: Workers = 0,
     executor_name: ExecutorName = "processes",
+    scheduler: Scheduler = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -25,7 +26,9 @@ def run(
 
     settings = load(file)
     with RunObserver(settings, quiet, json) as observer:
-        result = verb(settings, executor(executor_name, workers), observer.tell, observer.meter, command_line())
+        result = verb(
+            settings, executor(executor_name, workers, scheduler), observer.tell, observer.meter, command_line()
+        )
     emit(result, json, lambda: None)
 
 

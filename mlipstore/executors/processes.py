@@ -7,29 +7,25 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 import threading
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import islice
-from typing import TypeVar
+from dataclasses import dataclass, field
+from typing import Any
 
 from ..errors import ComputeError, SettingsError
-
-T = TypeVar("T")
-R = TypeVar("R")
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+from ._pool import Outcome, Pool, Pooled, call, one_thread_each, uninterrupted
 
 
 @dataclass(frozen=True)
-class Processes:
+class Processes(Pooled):
     """:param workers: number of processes; 0 = one per processor this process may use"""
 
     workers: int = 0
+    #: the processes, kept from one call to the next
+    _running: list[ProcessPoolExecutor] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.workers < 0:
@@ -39,45 +35,75 @@ class Processes:
     def n_workers(self) -> int:
         return self.workers or len(os.sched_getaffinity(0))
 
-    def map(self, function: Callable[[T], R], tasks: Iterable[T]) -> Iterator[R]:
-        """Results in the order of the tasks; at most twice as many are under way as there are workers."""
-        queue = iter(tasks)
-        waiting: deque[Future[R]] = deque()
-        with _one_thread_each():
-            pool = ProcessPoolExecutor(
-                self.n_workers, mp_context=multiprocessing.get_context("spawn"), initializer=_end_with_parent
+    @property
+    def warm_up(self) -> float:
+        return 0.0 if self._running else 1.0
+
+    @contextmanager
+    def _pool(self) -> Iterator[Pool]:
+        if not self._running:
+            self._running.append(
+                ProcessPoolExecutor(
+                    self.n_workers, mp_context=multiprocessing.get_context("spawn"), initializer=_end_with_parent
+                )
             )
+        processes = self._running[0]
+        pool = _Calls(processes)
+        try:
+            yield pool
+            pool.cancel()
+        except KeyboardInterrupt:
+            for process in list((processes._processes or {}).values()):
+                process.kill()  # what it commits is whole or not there, so nothing is lost but time
+            self.close()
+            raise
+        except BaseException:
+            pool.cancel()
+            if pool.broken:
+                self.close()
+            raise
+
+    def close(self) -> None:
+        while self._running:
+            self._running.pop().shutdown(wait=True, cancel_futures=True)
+
+
+class _Calls(Pool):
+    """Calls that one ``map`` has sent to the processes."""
+
+    def __init__(self, processes: ProcessPoolExecutor) -> None:
+        self.processes = processes
+        self.under_way: dict[Future[Outcome], int] = {}
+        self.broken = False
+
+    def submit(self, number: int, function: Callable[[Any], Any], task: Any) -> None:
+        with one_thread_each(), uninterrupted():
             try:
-                with _uninterrupted():
-                    waiting.extend(pool.submit(function, task) for task in islice(queue, 2 * self.n_workers))
-                while waiting:
-                    try:
-                        result = waiting.popleft().result()
-                    except BrokenProcessPool:
-                        raise ComputeError(
-                            "a worker process died (killed, or out of memory). What was committed stays; run the "
-                            "same command again to continue, with fewer --workers if memory was short. (In a script "
-                            'of your own: the call must stand below if __name__ == "__main__".)'
-                        ) from None
-                    with _uninterrupted():
-                        waiting.extend(pool.submit(function, task) for task in islice(queue, 1))
-                    yield result
-            except KeyboardInterrupt:
-                for process in list((pool._processes or {}).values()):
-                    process.kill()  # what it commits is whole or not there, so nothing is lost but time
-                raise
-            finally:
-                pool.shutdown(wait=True, cancel_futures=True)
+                self.under_way[self.processes.submit(call, function, task, number)] = number
+            except BrokenProcessPool:
+                raise self._died() from None
 
+    def wait(self) -> list[Outcome]:
+        done = wait(self.under_way, return_when=FIRST_COMPLETED).done
+        outcomes = []
+        for future in sorted(done, key=self.under_way.__getitem__):
+            number, error = self.under_way.pop(future), future.exception()
+            if isinstance(error, BrokenProcessPool):
+                error = self._died()
+            outcomes.append(Outcome(number, error=error) if error is not None else future.result())
+        return outcomes
 
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Processes started inside do not get the Ctrl-C of the terminal: this one gets it, and tells what happened."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    def cancel(self) -> None:
+        """Nothing more begins; wait for what runs."""
+        wait([future for future in self.under_way if not future.cancel()])
+
+    def _died(self) -> ComputeError:
+        self.broken = True
+        return ComputeError(
+            "a worker process died (killed, or out of memory). What was committed stays; run the same command again "
+            "to continue, with fewer --workers if memory was short. (In a script of your own: the call must stand "
+            'below if __name__ == "__main__".)'
+        )
 
 
 def _end_with_parent() -> None:
@@ -90,21 +116,6 @@ def _end_with_parent() -> None:
             os._exit(1)
 
         threading.Thread(target=watch, daemon=True).start()
-
-
-@contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Children read these when they import NumPy; several workers with several threads each are slower, not faster."""
-    before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 plugin = Processes
