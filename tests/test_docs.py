@@ -182,7 +182,7 @@ def example_plugins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def small_store(example_plugins: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with features in both precisions, a baseline, factors, a study and a model, of the example plugins."""
     import mlipstore
-    from mlipstore import annotations
+    import mlipstore.annotations as annotations  # "from mlipstore" would find the __future__
     from mlipstore.factor import factor
     from mlipstore.runfile import Fit, Search
     from mlipstore.search import search
