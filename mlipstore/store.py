@@ -34,6 +34,7 @@ from .errors import (
     unknown_name,
 )
 from .history import RECENT, Commit, References, check_name, repeated, walk
+from .icefiles.seals import check_snapshot, try_to_seal
 from .layout import FORMAT_VERSION, GROUPS, INDEX, ArraySpec
 from .locks import LOCK_FILE, locked, runs
 from .places import ObjectMissing, Objects, Place, objects_at, place_of
@@ -100,6 +101,7 @@ class Repository:
     def __init__(self, path: Place, repository: icechunk.Repository, branch: str = MAIN) -> None:
         self.path, self.branch = path, branch
         self._repository = repository
+        self._checked: set[str] = set()
 
     @property
     def address(self) -> Address:
@@ -184,7 +186,7 @@ class Repository:
         root.create_group("card").attrs.update(sealed({"card": {}}))
         for spec in INDEX.values():
             create_array(index, spec, (0, *(fixed_axes(spec)[1:])), chunk_rows=_INDEX_CHUNK_ROWS)
-        session.commit("new store", metadata={"verb": "create"})
+        try_to_seal(objects_at(place), session.commit("new store", metadata={"verb": "create"}), str(place))
 
     @staticmethod
     def exists(path: str | os.PathLike[str]) -> bool:
@@ -257,7 +259,11 @@ class Repository:
     def at(self, ref: str | None = None) -> Snapshot:
         """A consistent, read-only view of a version; see :meth:`find`."""
         try:
-            return Snapshot(self, self._repository.readonly_session(snapshot_id=self.find(ref)))
+            id_ = self.find(ref)
+            if id_ not in self._checked and isinstance(self.path, Path):  # elsewhere: ``verify`` and ``clone`` do
+                check_snapshot(self.objects, id_, str(self.path))
+                self._checked.add(id_)
+            return Snapshot(self, self._repository.readonly_session(snapshot_id=id_))
         except icechunk.IcechunkError as error:
             raise translate(error, str(self.path), f"reading version {ref or self.branch!r}", reading=True) from error
 
@@ -327,6 +333,7 @@ class Repository:
             function(root)
         recent = repeated(self._repository, str(session.snapshot_id), metadata.get("versions"))
         tx.snapshot_id = session.commit(message, metadata={**metadata, RECENT: recent})
+        try_to_seal(self.objects, tx.snapshot_id, str(self.path))
 
     # ------------------------------------------------------------------ names
     def tag(self, name: str, ref: str | None = None) -> str:

@@ -1,0 +1,267 @@
+"""Putting the versions of one line on top of another, so that two people who added things end with both.
+
+Segments, features, factors and models are named by their content and never change, so that most of what both did is
+beside each other. What is shared is merged: the index by segment, annotations by configuration. Anything else that both
+changed is a conflict, and nothing is done.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections import Counter
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.buffer import default_buffer_prototype
+from zarr.core.sync import sync
+
+from ..annotations import Annotation, load_annotation
+from ..annotations import write as write_annotation
+from ..errors import StoreError
+from ..features import free_alias
+from ..history import Commit, walk
+from ..icefiles.files import Node, parse_manifest, parse_snapshot
+from ..index import LIVE, REPLACED, Index, keys
+from ..locks import locked
+from ..store import Repository, Snapshot, Transaction, append_rows, overwrite, sealed
+from .refs import set_ref
+
+_BRANCH = "rebase-in-progress-"
+#: Groups whose things are named by their content: two that have the same name are the same.
+_BY_CONTENT = ("configurations", "atoms", "baselines", "features", "factors", "studies", "models")
+
+
+def put_on_top(repository: Repository, goal: str, command: str) -> tuple[str, int]:
+    """Repeat the versions of the branch that ``goal`` does not lead to, on top of it, and move the branch there.
+
+    :return: the newest version, and how many were repeated
+    :raises StoreError: both lines changed the same thing, or somebody commits meanwhile; nothing is changed
+    """
+    raw, where, branch = repository._repository, str(repository.path), repository.branch
+    tip = repository.find(branch)
+    theirs = {c.id for c in walk(raw, goal)}
+    mine: list[Commit] = []
+    for commit in walk(raw, tip):
+        if commit.id in theirs:
+            break
+        mine.append(commit)
+    else:
+        raise StoreError(f"{where}: the two have no version in common, so that nothing can be repeated.")
+    base = commit.id
+    mine.reverse()
+    with locked(repository.path):
+        for left in raw.list_branches():  # of one that was killed
+            if left.startswith(_BRANCH):
+                raw.delete_branch(left)
+        temporary = f"{_BRANCH}{os.getpid()}-{secrets.token_hex(4)}"
+        raw.create_branch(temporary, goal)
+    work = Repository(repository.path, raw, temporary)
+    done = 0
+    try:
+        before = base
+        for commit in mine:
+            metadata = {**commit.metadata, "rebased_from": commit.id}
+            with work.transaction(commit.message, metadata) as tx:
+                _Step(repository.at(before), repository.at(commit.id), work.at(), tx).apply()
+            done += bool(tx.snapshot_id)
+            before = commit.id
+        newest = work.find()
+        with locked(repository.path):
+            if any(c.verb in ("fit", "search") for c in mine):  # models tell the version they were made of
+                name = f"before-rebase-{tip[:8]}"
+                if name not in raw.list_tags():
+                    raw.create_tag(name, tip)
+            set_ref(repository.objects, "branch", branch, newest, tip, where)
+    finally:
+        with locked(repository.path):
+            if temporary in raw.list_branches():
+                raw.delete_branch(temporary)
+    return newest, done
+
+
+class _Step:
+    """One version ``after`` another, repeated on top of ``now``."""
+
+    def __init__(self, before: Snapshot, after: Snapshot, now: Snapshot, tx: Transaction) -> None:
+        self.before, self.after, self.now, self.tx = before, after, now, tx
+        self.a, self.b, self.t = _nodes(before), _nodes(after), _nodes(now)
+        self.where = str(now.repository.path)
+
+    def apply(self) -> None:
+        """:raises StoreError: both changed the same thing"""
+        changed = sorted(p for p, node in self.b.items() if self.a.get(p) != node and not _of_index(p))
+        gone = sorted((p for p in self.a if p not in self.b and not _of_index(p)), reverse=True)
+        merged: set[str] = set()
+        for path in changed:
+            if path.startswith("annotations/"):
+                name = "/".join(path.split("/")[:2])
+                if name not in merged:
+                    merged.add(name)
+                    self._annotation(name)
+            elif path not in self.t:
+                self._copy(path)
+            elif path.partition("/")[0] in _BY_CONTENT or path in ("", "annotations"):
+                if path in self.a and self._same(path, self.before, self.now):
+                    self._copy(path)  # e.g. a featurization whose rows are stored from now on
+            elif path in self.a and self._same(path, self.before, self.now):
+                self._copy(path)
+            elif not self._same(path, self.after, self.now):
+                raise self._conflict(path)
+        for path in gone:
+            if path.startswith("annotations/"):
+                name = "/".join(path.split("/")[:2])
+                if name not in merged:
+                    merged.add(name)
+                    self._annotation(name)
+            elif path in self.t and self._same(path, self.before, self.now):
+                del self.tx.root[path]
+        self._index()
+
+    def _conflict(self, path: str) -> StoreError:
+        return StoreError(
+            f"{self.where}: both lines changed {path}, so yours cannot be put on top. Undo it in one of them "
+            "(mlipstore revert), and pull again."
+        )
+
+    # ------------------------------------------------------------- whole things
+    def _copy(self, path: str) -> None:
+        """A group or an array as it is, encoded bytes and all."""
+        node = self.b[path]
+        if node.is_array and path in self.t:
+            del self.tx.root[path]
+        into, prefix = self.tx.root.store, f"{path}/" if path else ""
+        metadata = self._with_free_alias(path, node) or node.metadata
+        _set(into, f"{prefix}zarr.json", metadata)
+        if node.is_array:
+            for key in _chunk_keys(self.after, node):
+                _set(into, f"{prefix}{key}", _get(self.after, f"{prefix}{key}"))
+
+    def _with_free_alias(self, path: str, node: Node) -> bytes | None:
+        """The metadata of a model (...) whose alias another one has, with a free one."""
+        kind, _, id_ = path.partition("/")
+        if kind not in ("features", "baselines", "models", "studies") or "/" in id_ or node.is_array or not id_:
+            return None
+        document: dict[str, Any] = json.loads(node.metadata)
+        attributes = document.get("attributes", {})
+        alias = attributes.get("alias")
+        if not isinstance(alias, str) or path in self.t:
+            return None
+        free = free_alias(self.now, kind, id_, alias)
+        if free == alias:
+            return None
+        document["attributes"] = sealed({**attributes, "alias": free})
+        return json.dumps(document).encode()
+
+    def _same(self, path: str, one: Snapshot, other: Snapshot) -> bool:
+        """Whether two versions hold the same at a path."""
+        x, y = _nodes(one)[path], _nodes(other)[path]
+        if x == y:
+            return True
+        if x.is_array != y.is_array or json.loads(x.metadata) != json.loads(y.metadata):
+            return False
+        if not x.is_array:
+            return True
+        mine, theirs = sorted(_chunk_keys(one, x)), sorted(_chunk_keys(other, y))
+        return mine == theirs and all(_get(one, f"{path}/{k}") == _get(other, f"{path}/{k}") for k in mine)
+
+    # --------------------------------------------------------------- annotations
+    def _annotation(self, path: str) -> None:
+        kind, _, name = path.removeprefix("annotations/").partition("-")
+
+        def values(snapshot: Snapshot) -> dict[bytes, Any]:
+            return load_annotation(snapshot, kind, name).values if path in _nodes(snapshot) else {}
+
+        a, b, merged = values(self.before), values(self.after), dict(values(self.now))
+        merged.update((k, v) for k, v in b.items() if k not in a or a[k] != v)
+        for k in a.keys() - b.keys():
+            merged.pop(k, None)
+        write_annotation(self.tx.root, Annotation(kind, name, merged))
+
+    # --------------------------------------------------------------------- index
+    def _index(self) -> None:
+        a, b, t = Index.load(self.before), Index.load(self.after), Index.load(self.now)
+        state = t.state.copy()
+        for name in a.number:
+            old, new = a.state[a.rows(name)], b.state[b.rows(name)]
+            moved = np.flatnonzero(old != new)
+            if not len(moved) or name not in t.number:
+                continue
+            mine = state[t.rows(name)]
+            both = moved[(mine[moved] != old[moved]) & (mine[moved] == REPLACED) & (new[moved] == REPLACED)]
+            if len(both):
+                raise StoreError(
+                    f"{self.where}: both lines relabelled {len(both):,} configurations of segment {name}, so yours "
+                    "cannot be put on top. Undo it in one of them (mlipstore revert), and pull again."
+                )
+            free = moved[mine[moved] == old[moved]]
+            mine[free] = new[free]
+        group = self.tx.root["index"]
+        assert isinstance(group, zarr.Group)
+        if not np.array_equal(state, t.state):
+            overwrite(group, "state", state)
+        added = [s for s in b.segments if s.name not in a.number and s.name not in t.number]
+        if not added:
+            return
+        met, have = Counter(keys(a.uid)), Counter(keys(t.uid))
+        states, first = [], len(t.segments)
+        for s in added:
+            rows = b.rows(s.name)
+            mine = b.state[rows].copy()
+            for i, key in enumerate(keys(b.uid[rows])):
+                met[key] += 1
+                if met[key] <= have[key] and mine[i] == LIVE:
+                    mine[i] = REPLACED  # the others have stored the same configuration
+            states.append(mine)
+        which = [b.rows(s.name) for s in added]
+        number = np.arange(first, first + len(added), dtype=np.int32)
+        append_rows(group, "uid", np.concatenate([b.uid[r] for r in which]))
+        append_rows(group, "geometry", np.concatenate([b.geometry[r] for r in which]))
+        append_rows(group, "segment", np.repeat(number, [s.n_configurations for s in added]))
+        append_rows(group, "position", np.concatenate([b.position[r] for r in which]))
+        append_rows(group, "state", np.concatenate(states))
+        if "facts" in group:
+            append_rows(group, "facts", np.concatenate([b.facts[r] for r in which]))
+            append_rows(group, "elements", np.concatenate([b.elements[r] for r in which]))
+        group.attrs.update(sealed({"segments": [asdict(s) for s in [*t.segments, *added]]}))
+
+
+def _of_index(path: str) -> bool:
+    return path == "index" or path.startswith("index/")
+
+
+def _nodes(snapshot: Snapshot) -> dict[str, Node]:
+    """What a version holds, by path."""
+    have: dict[str, Node] | None = getattr(snapshot, "_nodes_by_path", None)
+    if have is None:
+        objects, key = snapshot.repository.objects, f"snapshots/{snapshot.id}"
+        nodes = parse_snapshot(key, objects.get(key), str(snapshot.repository.path)).nodes
+        have = {node.path: node for node in nodes}
+        snapshot._nodes_by_path = have  # type: ignore[attr-defined]
+    return have
+
+
+def _chunk_keys(snapshot: Snapshot, node: Node) -> list[str]:
+    """Keys of the chunks that an array has, below it."""
+    objects, where = snapshot.repository.objects, str(snapshot.repository.path)
+    out = []
+    for name in node.manifests:
+        key = f"manifests/{name}"
+        for chunk in parse_manifest(key, objects.get(key), where).get(node.id, ()):
+            out.append("/".join(["c", *map(str, chunk.index)]))
+    return out
+
+
+def _get(snapshot: Snapshot, key: str) -> bytes:
+    found = sync(snapshot.session.store.get(key, default_buffer_prototype()))
+    if found is None:
+        raise StoreError(f"{snapshot.repository.path}: {key} is missing. Restore the store from a copy.")
+    data: bytes = found.to_bytes()
+    return data
+
+
+def _set(store: Any, key: str, data: bytes) -> None:
+    sync(store.set(key, default_buffer_prototype().buffer.from_bytes(data)))
