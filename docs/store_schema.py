@@ -20,7 +20,7 @@ NAMES |= {"<model-id>": "^[0-9a-f]{12}$", "<set-id>": "^[0-9a-f]{12}$"}
 NAMES["<study-id>"] = "^[0-9a-f]{12}$"
 NAMES["<annotation>"] = "^(flag|value)-[A-Za-z_][A-Za-z0-9_]{0,63}$"
 NAMES["<factored-segment>"] = "^[0-9a-f]{16}-[0-9a-f]{12}$"
-#: Attributes that may be left out.
+#: Attributes and groups that may be left out.
 OPTIONAL = {("features/<feature-id>", "storage"), ("models/<model-id>", "uncertainty")}
 #: What the groups are for.
 ABOUT = {
@@ -44,6 +44,7 @@ ABOUT = {
     "models": "Fitted models.",
     "models/<model-id>": "One fitted linear model.",
     "models/<model-id>/metrics": "Its error table, one entry per group, split, kind and weighting.",
+    "models/<model-id>/uncertainty": "What its predicted standard deviations are made of, if they were calibrated.",
     "annotations": "Flags, notes and columns that people gave to configurations.",
     "annotations/<annotation>": "One flag (flag-NAME) or one column of values (value-NAME).",
     "card": "The dataset card: who made the data, and how.",
@@ -52,6 +53,7 @@ ABOUT = {
 #: Groups that have no attributes.
 BARE = {
     *("configurations", "atoms", "baselines", "features", "models", "models/<model-id>/metrics", "annotations"),
+    "models/<model-id>/uncertainty",
     *("features/<feature-id>/<segment>", "baselines/<baseline-id>/<segment>"),
 }
 
@@ -173,9 +175,10 @@ ATTRIBUTES: dict[str, dict[str, Any]] = {
         },
         "uncertainty": {
             "description": "Calibration of predicted standard deviations, if there is one: scale and typical value of "
-            "each kind of row, rank correlation, and what was left out (name, kind, predicted deviation, error).",
+            "each kind of row, noise (sigma), rank correlation, and what was left out (name, kind, predicted "
+            "deviation, error).",
             "type": "object",
-            "required": ["by", "scale", "typical", "rank_correlation", "lines"],
+            "required": ["by", "scale", "typical", "sigma", "rank_correlation", "lines"],
         },
     },
     "annotations/<annotation>": {
@@ -233,7 +236,10 @@ def group(path: str) -> dict[str, Any]:
     plain = [n for n in below if n[0] != "<"]
     children: dict[str, Any] = {"type": "object"}
     if plain:
-        children |= {"required": plain, "properties": {n: {"$ref": reference(_join(path, n))} for n in plain}}
+        children |= {
+            "required": [n for n in plain if (path, n) not in OPTIONAL],
+            "properties": {n: {"$ref": reference(_join(path, n))} for n in plain},
+        }
     named = [n for n in below if n[0] == "<"]
     if named:
         children["patternProperties"] = {NAMES.get(n, "."): {"$ref": reference(_join(path, n))} for n in named}

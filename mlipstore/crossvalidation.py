@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -30,8 +31,8 @@ class LeftOut:
     :param rows: number of rows of each kind
     :param inside: root mean square error of each kind in the fit of all training rows
     :param outside: in the fit without these rows
-    :param spread: root mean square of ``sqrt(a P^-1 a^T)`` over the rows a, with P the normal equations of
-        the fit without them: the predicted standard deviation for a noise of one per unit of weight
+    :param spread: root mean square over the rows of the standard deviation that the fit without them predicts (see
+        :class:`mlipstore.solve.uncertainty.Posterior`; the groups or folds are its groups), before calibration
     :param spread_inside: the same of the fit of all training rows
     """
 
@@ -45,16 +46,22 @@ class LeftOut:
 
 @dataclass
 class CrossValidation:
-    """One line per group or fold, and all of them together: every row predicted by the fit that did not see it."""
+    """One line per group or fold, and all of them together: every row predicted by the fit that did not see it.
+
+    :param sigma, deviations: of the coefficients of the fit of all training rows, see
+        :class:`mlipstore.solve.uncertainty.Posterior`
+    """
 
     by: str
     left_out: list[LeftOut]
     all: LeftOut
     factors: str
     seconds: float = 0.0
+    sigma: float = field(default=0.0, repr=False)
+    deviations: F8 = field(default_factory=lambda: np.zeros((0, 0)), repr=False)
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {k: v for k, v in asdict(self).items() if k not in ("sigma", "deviations")}
 
 
 def cross_validate(
@@ -103,18 +110,31 @@ def left_out(problem: FactorProblem, folds: int = 0, progress: Progress | None =
     solver, K = problem.problem.solver, problem.n_columns
     alpha = solver.alpha if problem.problem.settings.solver.type == "ridge" else 0.0
     whole = factor_of(stack(triangles, ones), total)
-    inside, prior = solver.solve(whole).coefficients, Posterior(reduced(whole), alpha, 1.0)
-    sums: F8 = np.zeros((len(every), len(KINDS), 5))  # rows, squares inside and outside, leverages outside and inside
+    inside = solver.solve(whole).coefficients
+    prior = Posterior(reduced(whole), alpha).clustered(_scores(triangles, inside))
+    sums: F8 = np.zeros((len(every), len(KINDS), 5))  # rows, squares inside and outside, variances outside and inside
     for done, (i, outside) in enumerate(leave_one_out(triangles, ones)):
         factor = factor_of(outside, total - every[i].rows)
-        x, posterior = solver.solve(factor).coefficients, Posterior(reduced(factor), alpha, 1.0)
+        x = solver.solve(factor).coefficients
+        others = [S for j, S in enumerate(triangles) if j != i]
+        posterior = Posterior(reduced(factor), alpha).clustered(_scores(others, x))
         for kind, (S, n) in every[i].kinds.items():
             errors = [residual_norms(S, y)[0] ** 2 for y in (inside, x)]
-            sums[i, kind] = [n, *errors, *(p.leverage(S[:, :K]).sum() for p in (posterior, prior))]
+            sums[i, kind] = [n, *errors, *(p.variance(S[:, :K]).sum() for p in (posterior, prior))]
         if progress is not None:
             progress("cross-validation", done + 1, len(names))
     lines = [_line(name, row) for name, row in zip(names, sums, strict=True)]
-    return CrossValidation("fold" if folds else "group", lines, _line("*", sums.sum(axis=0)), problem.kept.settings.id)
+    every_row = _line("*", sums.sum(axis=0))
+    return CrossValidation(
+        "fold" if folds else "group", lines, every_row, problem.kept.settings.id, sigma=prior.sigma,
+        deviations=prior.deviations,
+    )  # fmt: skip
+
+
+def _scores(triangles: Sequence[F8], x: F8) -> F8:
+    """``A^T r`` of the rows of each triangle ``(K, triangles)``."""
+    K = len(x)
+    return np.column_stack([S[:, :K].T @ (S[:, K] - S[:, :K] @ x) for S in triangles])
 
 
 def _parts(problem: FactorProblem, folds: int) -> dict[str, _Part]:

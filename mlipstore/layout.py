@@ -143,6 +143,10 @@ METRICS = _table(
     ("max", ("entry",), "f8", "eV/atom, eV/Å, eV/Å^3", "largest absolute error"),
     ("rsq", ("entry",), "f8", "1", "1 - sum r^2 / sum (b - mean b)^2"),
 )
+UNCERTAINTY = _table(
+    ("deviation", ("member", "column"), "f8", "eV",
+     "what each group or fold of the calibration pulls the coefficients (constants last) apart by"),
+)  # fmt: skip
 
 #: Groups of the store and the arrays in each; ``<...>`` stands for an id or a segment name.
 GROUPS: dict[str, dict[str, ArraySpec]] = {
@@ -155,6 +159,7 @@ GROUPS: dict[str, dict[str, ArraySpec]] = {
     "studies/<study-id>": STUDIES,
     "models/<model-id>": MODELS,
     "models/<model-id>/metrics": METRICS,
+    "models/<model-id>/uncertainty": UNCERTAINTY,
     "annotations/<annotation>": ANNOTATIONS,
     "card": {},
     "index": INDEX,

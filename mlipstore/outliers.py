@@ -26,7 +26,7 @@ from .solve.factor import Factor
 from .solve.linear import reduced
 from .solve.uncertainty import Posterior
 from .split import TRAIN
-from .store import Repository
+from .store import Repository, Snapshot
 
 BY = ("residual", "leverage")
 #: Studentised residuals and leverages that are a reason to look, and group errors in units of those of other groups.
@@ -120,7 +120,7 @@ def outliers(
     began = time.perf_counter()
     found = refit(repository, model, ref, check_memory=False)
     with threadpool_limits(1):
-        search = _Search(found, number, by)
+        search = _Search(found, repository.at(ref), number, by)
         done, total = 0, found.problem.plan.rows
         for labels, block in found.problem.matrix.blocks(found.problem.table.split):
             search.add(labels, block)
@@ -185,10 +185,10 @@ class _Segment:
 class _Search:
     """Looks at rows block by block and keeps the most unusual configurations."""
 
-    def __init__(self, found: Refit, number: int, by: str) -> None:
+    def __init__(self, found: Refit, snapshot: Snapshot, number: int, by: str) -> None:
         self.problem, self.number, self.by = found.problem, number, by
         self.problem.matrix.separate = True  # labels as they are, the baseline beside them
-        packed = self.problem.snapshot.repository.at().read(f"models/{found.model.id}/R")
+        packed = snapshot.read(f"models/{found.model.id}/R")
         factor = Factor.from_packed(packed, len(found.x), found.model.rows)
         self._posterior, self._x = Posterior(reduced(factor), found.penalty, 1.0), found.x
         self._squares, self._counts = self._scales(found)

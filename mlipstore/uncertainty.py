@@ -1,10 +1,11 @@
 """``uncertainty``: standard deviations of what a model predicts, calibrated on rows that were left out of the fit.
 
 A row a (the features of one energy, force or stress component) has the predicted standard deviation
-``scale_kind sqrt(a P^-1 a^T)``, P being the matrix of the normal equations of the weighted training rows. The form says
-what the training data do not determine. The scale is measured, because the errors of a potential are not noise but the
-misfit of its form: every group is left out in turn, and the scale is the median of its error over its root mean square
-``sqrt(a P^-1 a^T)`` in the fit without it. All of it comes from kept factors.
+``scale_kind sqrt(a C a^T)``. C is the covariance of the coefficients: that of independent noise, which says what the
+training data do not determine, and on top what the groups pull the coefficients apart by
+(:class:`mlipstore.solve.uncertainty.Posterior`), because the errors of a potential are not noise but the misfit of its
+form, and that is common to a group. The scale is measured: every group is left out in turn, and the scale is the median
+of its error over its root mean square ``sqrt(a C a^T)`` in the fit without it. All of it comes from kept factors.
 """
 
 from __future__ import annotations
@@ -23,13 +24,14 @@ from .factor import complete
 from .factor_fit import FactorProblem
 from .factors import find
 from .fit import Progress, prepare
+from .layout import UNCERTAINTY
 from .metrics import KINDS
 from .provenance import commit_metadata, new_run
 from .refit import refit
 from .solve.factor import Factor
 from .solve.linear import reduced
 from .solve.uncertainty import Posterior
-from .store import Repository, Snapshot
+from .store import Repository, Snapshot, write_array
 
 #: Groups whose rows are this much smaller than typical ones, such as forces that vanish by symmetry, tell nothing.
 _NOTHING = 1e-6
@@ -39,8 +41,9 @@ _NOTHING = 1e-6
 class Calibration:
     """What ``uncertainty`` found; stored with the model.
 
-    :param scale: factor of each kind of row on ``sqrt(a P^-1 a^T)``
-    :param typical: root mean square of ``sqrt(a P^-1 a^T)`` over the training rows of each kind
+    :param scale: factor of each kind of row on ``sqrt(a C a^T)``
+    :param typical: root mean square of ``sqrt(a C a^T)`` over the training rows of each kind
+    :param sigma: noise of a row of weight one, in C
     :param rank_correlation: Spearman's, of predicted deviations and errors of what was left out; None for too few
     :param lines: name, kind, predicted deviation and error of each group or fold that was left out
     """
@@ -52,6 +55,7 @@ class Calibration:
     typical: dict[str, float]
     rank_correlation: dict[str, float | None]
     lines: list[tuple[str, str, float, float]]
+    sigma: float
     seconds: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
@@ -86,13 +90,17 @@ def uncertainty(
         problem = prepare(repository, found.settings)
         kept = find(problem.matrix, problem.table, folds)
     with threadpool_limits(1):
-        result = calibration(left_out(FactorProblem(problem, kept), folds, progress))
+        validation = left_out(FactorProblem(problem, kept), folds, progress)
+    result = calibration(validation)
     result.model, result.name = found.model.id, found.model.name
     metadata = commit_metadata("uncertainty", command, new_run(), model=found.model.id)
     with repository.transaction(f"uncertainty of {found.model.name}", metadata, exclusive=True) as tx:
         stored = {k: v for k, v in asdict(result).items() if k not in ("model", "name", "seconds")}
         here = f"models/{found.model.id}"
         tx.group(here, {**repository.at().attributes(here), "uncertainty": stored})
+        group = tx.group(f"{here}/uncertainty")
+        for name, spec in UNCERTAINTY.items():
+            write_array(group, spec, {"deviation": validation.deviations.T}[name])
     result.seconds = time.perf_counter() - began
     return result
 
@@ -115,7 +123,7 @@ def calibration(validation: CrossValidation) -> Calibration:
         many = len(telling) > 2
         ranks = spearmanr([x.spread[kind] for x in telling], [x.outside[kind] for x in telling]) if many else None
         correlation[kind] = None if ranks is None else float(ranks.statistic)
-    return Calibration("", "", validation.by, scale, typical, correlation, lines)
+    return Calibration("", "", validation.by, scale, typical, correlation, lines, validation.sigma)
 
 
 @dataclass
@@ -138,7 +146,7 @@ class Spread:
 class Uncertainty:
     """Predicted deviations of a stored model.
 
-    :param posterior: of the coefficients, for a noise of one per unit of weight
+    :param posterior: of the coefficients, before calibration
     :param scale, typical: see :class:`Calibration`; a kind of row without a scale has deviations of NaN
     """
 
@@ -162,8 +170,10 @@ class Uncertainty:
         K = len(snapshot.read(here + "coefficient")) + constants
         factor = Factor.from_packed(snapshot.read(here + "R"), K, provenance["solution"]["rows"])
         solver = provenance["fit"]["solver"]
-        posterior = Posterior(reduced(factor), solver["alpha"] if solver["type"] == "ridge" else 0.0, 1.0)
         stored = attributes["uncertainty"]
+        alpha = solver["alpha"] if solver["type"] == "ridge" else 0.0
+        posterior = Posterior(reduced(factor), alpha, stored["sigma"])
+        posterior.deviations = snapshot.read(here + "uncertainty/deviation").T
         return cls(posterior, stored["scale"], stored["typical"])
 
     def of(self, rows: Rows, n_atoms: np.ndarray[Any, Any], counts: F8 | None) -> Spread:
@@ -176,16 +186,16 @@ class Uncertainty:
         constants = 0 if counts is None else counts.shape[1]
         if counts is not None:
             energy = np.column_stack([energy, counts / n])
-        leverages = [self._root(x, constants) for x in (energy, rows.force, rows.stress)]
-        e, f, s = (self.scale.get(kind, np.nan) * x for kind, x in zip(KINDS, leverages, strict=True))
-        relative = [x / self.typical.get(kind, np.nan) for kind, x in zip(KINDS, leverages, strict=True)]
+        roots = [self._root(x, constants) for x in (energy, rows.force, rows.stress)]
+        e, f, s = (self.scale.get(kind, np.nan) * x for kind, x in zip(KINDS, roots, strict=True))
+        relative = [x / self.typical.get(kind, np.nan) for kind, x in zip(KINDS, roots, strict=True)]
         atoms = relative[1].reshape(-1, 3).max(axis=1) if len(rows.force) else np.zeros(0)
         first = np.concatenate([[0], np.cumsum(n_atoms)])[:-1]
         largest = np.fmax.reduceat(np.append(atoms, 0.0), first) * (n_atoms > 0)
         return Spread(e * n_atoms, f.reshape(-1, 3), s.reshape(-1, 6), np.fmax(relative[0], largest), atoms)
 
     def _root(self, rows: F8, constants: int) -> F8:
-        """``sqrt(a P^-1 a^T)`` of each row ``(k, M)``, or ``(k, M + constants)``."""
+        """``sqrt(a C a^T)`` of each row ``(k, M)``, or ``(k, M + constants)``."""
         if constants and rows.shape[1] < len(self.posterior.coefficients):
             rows = np.column_stack([rows, np.zeros((len(rows), constants))])
-        return np.asarray(np.sqrt(self.posterior.leverage(rows)))
+        return np.asarray(np.sqrt(self.posterior.variance(rows)))

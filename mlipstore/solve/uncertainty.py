@@ -10,7 +10,11 @@ from .linear import Reduced, column_norms, penalised
 
 
 class Posterior:
-    """Gaussian distribution of the coefficients: covariance ``sigma^2 (A^T A + diag(alpha))^-1``.
+    """Distribution of the coefficients: covariance ``sigma^2 P^-1 + D D^T`` with ``P = A^T A + diag(alpha)``.
+
+    The first term is that of independent noise. The second, where :meth:`clustered` has added it, is what the groups of
+    rows pull the coefficients apart by: the errors of a potential are the misfit of its form, and that is common to the
+    rows of a group.
 
     :param problem: the (weighted) rows that were fitted
     :param alpha: penalty of the fit, one number or ``(M,)``; then ``sigma^2 / alpha`` is the prior variance
@@ -38,6 +42,22 @@ class Posterior:
             free = max(problem.n_rows - used, 0.0)
             sigma = problem.residual_norm(self.coefficients) / np.sqrt(free) if free > 0.5 else float("inf")
         self.sigma = float(sigma)
+        self.deviations: F8 = np.zeros((M, 0))
+
+    def clustered(self, scores: F8) -> Posterior:
+        """With the covariance of errors that rows of a group share; this object, changed.
+
+        ``D_g = sqrt(G / (G - 1)) P^-1 s_g``: to first order how far the coefficients move without group g. D D^T is the
+        cluster-robust covariance of White (1984) and Liang and Zeger (1986, doi:10.1093/biomet/73.1.13); it holds
+        whatever the errors inside a group are, and where the model is wrong.
+
+        :param scores: ``s_g = A_g^T r_g`` of the (weighted) rows and residuals of each of G groups ``(M, G)``
+        """
+        G = scores.shape[1]
+        if G > 1:
+            scaled = self._root @ (self._root.T @ (scores / self._scale[:, None])) / self._scale[:, None]
+            self.deviations = np.sqrt(G / (G - 1)) * scaled
+        return self
 
     def leverage(self, rows: F8) -> F8:
         """``a (A^T A + diag(alpha))^-1 a^T`` for each row ``a`` of ``(k, M)``; infinite outside the span of A.
@@ -53,17 +73,24 @@ class Posterior:
 
     def variance(self, rows: F8) -> F8:
         """Variance of the prediction of unweighted rows, without the noise of a label ``(k,)``."""
-        return np.asarray(self.sigma**2 * self.leverage(rows))
+        variance = self.sigma**2 * self.leverage(rows)
+        if self.deviations.size:
+            variance += np.sum((np.asarray(rows, float) @ self.deviations) ** 2, axis=1)
+        return np.asarray(variance)
 
     def covariance(self) -> F8:
         """Of the coefficients ``(M, M)``, in the directions that are determined."""
         root = self._root / self._scale[:, None]
-        return np.asarray(self.sigma**2 * (root @ root.T))
+        return np.asarray(self.sigma**2 * (root @ root.T) + self.deviations @ self.deviations.T)
 
     def committee(self, size: int, seed: int) -> F8:
         """Coefficient vectors drawn from the distribution ``(M, size)``; their predictions scatter by the variance."""
-        z = np.random.default_rng(seed).standard_normal((self.rank, size))
-        return np.asarray(self.coefficients[:, None] + self.sigma * (self._root @ z) / self._scale[:, None])
+        random = np.random.default_rng(seed)
+        z = random.standard_normal((self.rank, size))
+        members = self.coefficients[:, None] + self.sigma * (self._root @ z) / self._scale[:, None]
+        if self.deviations.size:
+            members += self.deviations @ random.standard_normal((self.deviations.shape[1], size))
+        return np.asarray(members)
 
     def left_out(self, rows: F8, residuals: F8) -> F8:
         """Residuals of rows of A in the fit without that row, ``r / (1 - h)`` (both weighted)."""

@@ -55,18 +55,34 @@ def batch() -> Batch:
     return Batch.from_configurations([Configuration.from_ase(a) for a in atoms])
 
 
+def brute_force(repository: Repository, settings: Fit) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Covariance of the coefficients from the whole matrix; unweighted rows, their kind and their group."""
+    problem = prepare(repository, settings)
+    A, b, w, kinds, groups = [], [], [], [], []
+    for labels, block in problem.matrix.blocks(problem.table.split):
+        split, codes = problem.table.split(labels), problem.table.codes(labels)
+        mine = split[block.configuration] == TRAIN
+        A.append(block.A[mine])
+        b.append(block.b[mine])
+        w.append(problem.table.row_weights(block, codes, split, labels.n_atoms)[mine])
+        kinds.append(np.full(mine.sum(), block.kind))
+        groups.append(codes[block.configuration][mine])
+    rows, target, weight = np.concatenate(A), np.concatenate(b), np.concatenate(w)
+    kind, group = np.concatenate(kinds), np.concatenate(groups)
+    alpha = settings.solver.settings.get("alpha", 0.0)
+    W = weight[:, None] * rows
+    C = np.linalg.inv(W.T @ W + alpha * np.eye(rows.shape[1]))
+    x = C @ W.T @ (weight * target)
+    r = weight * target - W @ x
+    used = np.trace(C @ W.T @ W)
+    pulls = [C @ W[group == g].T @ r[group == g] for g in np.unique(group)]
+    shared = sum(np.outer(d, d) for d in pulls) * len(pulls) / (len(pulls) - 1)
+    return r @ r / (len(r) - used) * C + shared, rows, kind, group
+
+
 @pytest.mark.parametrize("name", FITS)
 def test_deviations_are_those_of_the_formula(fitted: Repository, name: str) -> None:
-    problem = prepare(fitted, FITS[name])
-    A, kinds = [], []
-    for labels, block in problem.matrix.blocks(problem.table.split):
-        split = problem.table.split(labels)[block.configuration]
-        w = problem.table.row_weights(block, problem.table.codes(labels), problem.table.split(labels), labels.n_atoms)
-        A.append((w[:, None] * block.A)[split == TRAIN])
-        kinds.append(np.full((split == TRAIN).sum(), block.kind))
-    rows, kind = np.concatenate(A), np.concatenate(kinds)
-    alpha = 50.0 if name == "ridge" else 0.0
-    P = rows.T @ rows + alpha * np.eye(rows.shape[1])
+    C, rows, kind, _ = brute_force(fitted, FITS[name])
     model = Model.load(fitted.at(), name)
     stored = fitted.at().attributes(f"models/{model.id}")["uncertainty"]
     data = batch()
@@ -76,7 +92,7 @@ def test_deviations_are_those_of_the_formula(fitted: Repository, name: str) -> N
     def root(a: np.ndarray) -> np.ndarray:
         full = np.zeros((len(a), rows.shape[1]))
         full[:, : a.shape[1]] = a
-        return np.sqrt(np.einsum("ij,jk,ik->i", full, np.linalg.inv(P), full))
+        return np.sqrt(np.einsum("ij,jk,ik->i", full, C, full))
 
     energy = made.energy
     if name != "bare":
@@ -85,13 +101,27 @@ def test_deviations_are_those_of_the_formula(fitted: Repository, name: str) -> N
     np.testing.assert_allclose(spread.energy, stored["scale"]["energy"] * root(energy), rtol=1e-8)
     np.testing.assert_allclose(spread.force.ravel(), stored["scale"]["force"] * root(made.force), rtol=1e-8)
     np.testing.assert_allclose(spread.stress.ravel(), stored["scale"]["stress"] * root(made.stress), rtol=1e-8)
-    weights = {0: 10.0, 1: 1.0, 2: 2.0 / 0.006241509125883258}
     for k, key in enumerate(("energy", "force", "stress")):
-        mean = np.mean(root(rows[kind == k] / weights[k]) ** 2)
+        mean = np.mean(root(rows[kind == k]) ** 2)
         np.testing.assert_allclose(stored["typical"][key], np.sqrt(mean), rtol=1e-6)
     relative = spread.force / stored["scale"]["force"] / stored["typical"]["force"]
     np.testing.assert_allclose(spread.atom_grade, relative.max(axis=1))
     assert (spread.grade >= np.maximum.reduceat(spread.atom_grade, data.atom_start[:-1]) - 1e-12).all()
+    covariance = model.uncertainty.posterior.covariance()
+    np.testing.assert_allclose(covariance, C, rtol=1e-6, atol=1e-9 * np.abs(C).max())
+
+
+def test_a_group_that_is_left_out_is_predicted_without_it(fitted: Repository) -> None:
+    """The predicted deviation of a group is that of a fit that never saw it."""
+    model = Model.load(fitted.at(), "plain")
+    stored = fitted.at().attributes(f"models/{model.id}")["uncertainty"]
+    _, rows, kind, group = brute_force(fitted, FITS["plain"])
+    C, *_ = brute_force(fitted, replace(FITS["plain"], groups={"surface": replace(SPLIT, train=0.0, test=0.0)}))
+    for k, key in enumerate(("energy", "force", "stress")):
+        a = rows[(kind == k) & (group == 2)]
+        expected = stored["scale"][key] * np.sqrt(np.mean(np.einsum("ij,jk,ik->i", a, C, a)))
+        (found,) = [v for name, of, v, _ in stored["lines"] if (name, of) == ("surface", key)]
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
 def test_the_scale_is_the_median_of_groups(fitted: Repository) -> None:
