@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
@@ -218,8 +218,7 @@ class Batch:
         charge = None
         if any(c.charge is not None for c in cs):
             charge = _gathered([c.charge for c in cs], n_atoms, np.nan, ())
-        uid, geometry = _hashes(cs, number, position, cell, pbc, energy, force, stress, spin, charge)
-        return cls(
+        return cls.from_columns(
             n_atoms=n_atoms,
             number=number,
             position=position,
@@ -231,12 +230,27 @@ class Batch:
             group=np.array([c.group for c in cs], dtype=object),
             source=np.array([c.source for c in cs], dtype=object),
             frame=np.array([c.frame for c in cs], np.int64),
-            info=np.array([_json(c.info) if c.info else "" for c in cs], dtype=object),
-            uid=uid,
-            geometry=geometry,
+            info=np.array([info_text(c.info) for c in cs], dtype=object),
             spin=spin,
             charge=charge,
+            there={
+                "force": [c.forces is not None for c in cs],
+                "stress": [c.stress is not None for c in cs],
+                "spin": [c.spin is not None for c in cs],
+                "charge": [c.charge is not None for c in cs],
+            },
         )
+
+    @classmethod
+    def from_columns(cls, there: Mapping[str, Sequence[bool]], **columns: Any) -> Batch:
+        """Columns that are complete but for the content hashes, which are computed.
+
+        :param there: which configurations have a ``force``, a ``stress``, a ``spin`` and a ``charge``
+        """
+        names = ("n_atoms", "number", "position", "cell", "pbc", "energy", "force", "stress", "spin", "charge")
+        hashed: Any = [columns.get(name) for name in names]
+        uid, geometry = _hashes(there, *hashed)
+        return cls(**columns, uid=uid, geometry=geometry)
 
     @classmethod
     def _empty(cls) -> Batch:
@@ -329,6 +343,11 @@ class Batch:
 _json = json.JSONEncoder(sort_keys=True).encode
 
 
+def info_text(info: dict[str, Any]) -> str:
+    """What else a file says about a configuration, as it is stored."""
+    return _json(info) if info else ""
+
+
 def _gathered(values: list[Any], n_atoms: NDArray[np.int64], missing: float, width: tuple[int, ...] = (3,)) -> F8:
     """Arrays of one row per atom one after another, ``(N, *width)``; None is filled with ``missing``."""
     if any(v is None for v in values):
@@ -337,8 +356,8 @@ def _gathered(values: list[Any], n_atoms: NDArray[np.int64], missing: float, wid
 
 
 def _hashes(
-    cs: Sequence[Configuration], number: Any, position: F8, cell: F8, pbc: Any, energy: F8, force: F8, stress: F8,
-    spin: F8 | None, charge: F8 | None,
+    there: Mapping[str, Sequence[bool]], n_atoms: Any, number: Any, position: F8, cell: F8, pbc: Any, energy: F8,
+    force: F8, stress: F8, spin: F8 | None, charge: F8 | None,
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:  # fmt: skip
     """:meth:`Configuration.uid` and :meth:`Configuration.geometry` of all, ``(n, 32)`` and ``(n, 16)``.
 
@@ -357,23 +376,24 @@ def _hashes(
     extra = [(k, _bytes(v), rounded(np.nan_to_num(v)), width) for k, v, width in columns if v is not None]
     sha256, blake2b, none = hashlib.sha256, hashlib.blake2b, b"-"
     uids, geometries = [], []
+    with_force, with_stress = there["force"], there["stress"]
     start = 0
-    for i, c in enumerate(cs):
-        stop = start + len(c.numbers)
+    for i, n in enumerate(n_atoms.tolist()):
+        stop = start + n
         z, periods, box = numbers[4 * start : 4 * stop], periodic[3 * i : 3 * i + 3], slice(72 * i, 72 * i + 72)
         atoms = slice(24 * start, 24 * stop)
         others: dict[str, Any] = {"spin": none, "charge": none}
         near = []
         for name, values, values_near, width in extra:
-            if getattr(c, name) is not None:
+            if there[name][i]:
                 here = slice(width * start, width * stop)
                 others[name] = values[here]
                 near.append(values_near[here])
         parts = (
             *(z, cells[box], positions[atoms], periods),
             energies[8 * i : 8 * i + 8] if finite[i] else none,
-            none if c.forces is None else forces[atoms],
-            none if c.stress is None or zero[i] else stresses[48 * i : 48 * i + 48],
+            forces[atoms] if with_force[i] else none,
+            none if zero[i] or not with_stress[i] else stresses[48 * i : 48 * i + 48],
             *others.values(),
         )
         uids.append(sha256(b"".join(parts)).digest())

@@ -18,7 +18,8 @@ from .units import factor
 
 
 @cache
-def _elements() -> dict[str, int]:
+def elements() -> dict[str, int]:
+    """Atomic number of each element symbol."""
     from ase.data import atomic_numbers as table
 
     return {symbol: z for symbol, z in table.items() if z > 0}
@@ -26,7 +27,7 @@ def _elements() -> dict[str, int]:
 
 def atomic_numbers(symbols: Sequence[str], path: Path, frame: int | None = None) -> NDArray[np.int32]:
     """Atomic numbers ``(n,)`` of element symbols; :class:`InputError` names the one that is none."""
-    table = _elements()
+    table = elements()
     try:
         return np.array([table[s] for s in symbols], np.int32)
     except (KeyError, TypeError):
@@ -43,7 +44,7 @@ def known_numbers(numbers: Any, path: Path, frame: int | None = None) -> NDArray
         z = np.asarray(numbers, np.int64).reshape(-1)
     except (TypeError, ValueError, OverflowError):
         raise InputError("the atomic numbers are not integers.", str(path), frame) from None
-    bad = (z < 1) | (z > max(_elements().values()))
+    bad = (z < 1) | (z > max(elements().values()))
     if bad.any():
         i = int(np.argmax(bad))
         raise InputError(f"atom {i + 1} has atomic number {int(z[i])}, which is not an element.", str(path), frame)
@@ -138,7 +139,7 @@ def place_of(path: Path, frame: int) -> str:
 
 
 #: Å; no atom is farther away, and NaN is not nearer.
-_FARTHEST = 1e9
+FARTHEST = 1e9
 
 
 def _finite(array: F8) -> bool:
@@ -156,9 +157,9 @@ def checked(c: Configuration, report: ReadReport, path: Path, line: int | None =
     usual = n > 0 and c.positions.shape == rows and c.cell.shape == (3, 3) and c.spin is None and c.charge is None
     if not usual or (c.forces is not None and c.forces.shape != rows):
         _check_shapes(c, path, line)
-    if not np.vdot(c.positions, c.positions) < _FARTHEST:
+    if not np.vdot(c.positions, c.positions) < FARTHEST:
         _check_lengths(c.positions, "position of atom", c, path, line)
-    if not np.vdot(c.cell, c.cell) < _FARTHEST:
+    if not np.vdot(c.cell, c.cell) < FARTHEST:
         _check_lengths(c.cell, "cell vector", c, path, line)
     if math.isinf(c.energy):
         report.met("energy is not a finite number: missing", place_of(path, c.frame))
@@ -192,7 +193,7 @@ def _check_shapes(c: Configuration, path: Path, line: int | None) -> None:
 
 
 def _check_lengths(array: F8, what: str, c: Configuration, path: Path, line: int | None) -> None:
-    bad = ~(np.abs(array) < _FARTHEST).all(axis=1)
+    bad = ~(np.abs(array) < FARTHEST).all(axis=1)
     if bad.any():
         row = int(np.argmax(bad))
         where = f"{what} {row + 1}"

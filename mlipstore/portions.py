@@ -15,6 +15,9 @@ from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from . import registry
 from .compressed import is_compressed, read_compressed
 from .configuration import Batch, Configuration
@@ -166,7 +169,20 @@ def read(task: Task, after: list[Part] | None = None) -> Iterator[Portion]:
     reader = registry.make("readers", task.reader, {"options": task.options})
     report = ReadReport(skip_bad=task.skip_bad)  # the reader holds it all the time, so it is never replaced
     waiting: list[Configuration] = []
-    atoms = files = 0
+    blocks: list[Batch] = []
+    held = atoms = files = 0
+
+    def gathered() -> Batch:
+        """All that came together, in its order."""
+        nonlocal held, atoms
+        if waiting or not blocks:
+            blocks.append(Batch.from_configurations(waiting))
+        out = Batch.concatenate(blocks)
+        waiting.clear()
+        blocks.clear()
+        held = atoms = 0
+        return out
+
     # sources are stored relative to the folder that the named one lies in: the same on every machine
     folder, name = os.path.split(os.path.abspath(task.root))
     above = os.path.join(folder, "")
@@ -174,23 +190,42 @@ def read(task: Task, after: list[Part] | None = None) -> Iterator[Portion]:
         within = path == task.root or path.startswith(task.root + os.sep)
         source = encodable(name + path[len(task.root) :] if within else os.path.abspath(path).removeprefix(above))
         try:
-            for configuration in _configurations(reader, path, task, report, after):
-                configuration.source = source
-                configuration.group = encodable(configuration.group)
-                waiting.append(configuration)
-                atoms += len(configuration.numbers)
-                if atoms >= _TRAVEL_ATOMS or len(waiting) >= _TRAVEL_CONFIGURATIONS:
-                    yield Batch.from_configurations(waiting), report.take(), files
-                    waiting, atoms, files = [], 0, 0
+            for found in _configurations(reader, path, task, report, after):
+                if isinstance(found, Batch):
+                    found.source[:] = source
+                    found.group = _encodable(found.group)
+                    if waiting:
+                        blocks.append(Batch.from_configurations(waiting))
+                        waiting.clear()
+                    blocks.append(found)
+                    held, atoms = held + len(found), atoms + len(found.number)
+                else:
+                    found.source = source
+                    found.group = encodable(found.group)
+                    waiting.append(found)
+                    held, atoms = held + 1, atoms + len(found.numbers)
+                if atoms >= _TRAVEL_ATOMS or held >= _TRAVEL_CONFIGURATIONS:
+                    yield gathered(), report.take(), files
+                    files = 0
         except InputError as error:
             report.refuse(error)
         files += task.part is None or task.part.stop is None
-    yield Batch.from_configurations(waiting), report.take(), files
+    yield gathered(), report.take(), files
+
+
+def _encodable(groups: NDArray[Any]) -> NDArray[Any]:
+    """Names that can be stored, ``(n,)``."""
+    names = {name: encodable(name) for name in set(groups.tolist())}
+    out = np.empty(len(groups), object)
+    out[:] = [names[name] for name in groups.tolist()]
+    return out
 
 
 def _configurations(
     reader: Any, path: str, task: Task, report: ReadReport, after: list[Part] | None
-) -> Iterator[Configuration]:
+) -> Iterator[Configuration | Batch]:
+    if task.options.index == ":" and hasattr(reader, "read_blocks") and not is_compressed(path):
+        return _of_part(reader.read_blocks(Path(path), task.part or Part(), report, Path(task.root)), after)
     if task.part is None:
         read_file = partial(read_compressed, reader) if is_compressed(path) else reader.read
         configurations: Iterator[Configuration] = read_file(Path(path), report, Path(task.root))
@@ -198,7 +233,7 @@ def _configurations(
     return _of_part(reader.read_part(Path(path), task.part, report, Path(task.root)), after)
 
 
-def _of_part(reading: Generator[Configuration, None, Part], after: list[Part] | None) -> Iterator[Configuration]:
+def _of_part(reading: Generator[Any, None, Part], after: list[Part] | None) -> Iterator[Any]:
     end = yield from reading
     if after is not None:
         after.append(end)

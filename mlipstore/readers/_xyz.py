@@ -15,6 +15,7 @@ import mmap
 import os
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
@@ -28,7 +29,7 @@ from ._xyz_lines import Heads, Lines, Place
 
 _LONG_INTEGER = re.compile(rb"(?<![\d.])\d{10,}(?![\d.])")
 _NEXT_FRAME = re.compile(rb"(?i)\n[ \t]*\d+[ \t\r]*\n[^\n]*(?:lattice|properties)\s*=")
-_PAIR = re.compile(
+PAIR = re.compile(
     r"""\s*(?:"(?P<quoted_key>(?:\\.|[^"\\])*)"|(?P<key>[^\s="]+))
     (?:\s*=\s*(?:"(?P<double>(?:\\.|[^"\\])*)"|'(?P<single>[^']*)'|\{(?P<brace>[^}]*)\}
     |(?P<list>\[.*?\])(?=\s|$)|(?P<bare>[^\s"]+)|(?P<nothing>(?=\s|$))))?""",
@@ -101,7 +102,7 @@ def parse_comment(text: str) -> dict[str, Any]:
         return {"comment": text.strip()} if text.strip() else {}
     info: dict[str, Any] = {}
     seen: dict[str, str] = {}
-    for m in _PAIR.finditer(text.strip()):
+    for m in PAIR.finditer(text.strip()):
         key = m["quoted_key"] if m["key"] is None else m["key"]
         if m["list"] is not None:
             value: Any = _bracketed(m["list"])
@@ -243,12 +244,19 @@ def frames(path: Path, report: ReadReport, place: Place | None = None) -> Iterat
     :param place: where to begin and to end; moves along
     :raises InputError: the file is empty or a frame is broken (then, with ``report.skip_bad``, the next one is sought)
     """
+    with mapped(path) as data:
+        yield from frames_of(path, data, report, place or Place())
+
+
+@contextmanager
+def mapped(path: Path) -> Iterator[mmap.mmap]:
+    """The bytes of a file that is not empty."""
     try:
         with open(path, "rb") as file:
             if not os.fstat(file.fileno()).st_size:
                 raise InputError("the file is empty.", str(path))
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                yield from _frames(path, data, report, place or Place())
+                yield data
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}.", str(path)) from None
 
@@ -264,7 +272,8 @@ def _c_parser() -> Any:
     return cextxyz if known else None
 
 
-def _frames(path: Path, data: mmap.mmap, report: ReadReport, place: Place) -> Iterator[Frame]:
+def frames_of(path: Path, data: mmap.mmap, report: ReadReport, place: Place) -> Iterator[Frame]:
+    """:func:`frames` of the bytes of a file; ``place`` may be moved to where a later frame begins between two."""
     c = _c_parser()
     lines, heads = Lines(path, data), Heads(data)
     size, position = len(data), 0  # where the C parser stands
