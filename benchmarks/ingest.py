@@ -4,8 +4,8 @@
 
 Ours reads, checks, hashes, cuts into segments, writes all columns and commits, into a fresh store each time; theirs
 reads into memory. Extended XYZ files are generated (8, 54 and 200 atoms, energy, forces, stress, as ASE writes them,
-and once with all digits); a tree of FitSNAP JSON files is read if one is named. Imports are done before on both sides. CPU
-time (of all processes) and wall time, each the best of the repeats, taken in turn; a ratio above 1 is in our favour.
+and once with all digits); a tree of FitSNAP JSON files is read if one is named. Imports are done before on both sides.
+CPU time (of all processes) and wall time, the best of the repeats, taken in turn; a ratio above 1 is in our favour.
 """
 
 from __future__ import annotations

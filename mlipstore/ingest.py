@@ -30,7 +30,7 @@ from .store import Repository, Snapshot, StoreConflictError
 #: Commit at most this often, in seconds: what a kill can lose.
 _COMMIT_EVERY = 2.0
 #: Commit at least so often, in segments: they wait in memory, for the case that another process is faster.
-_COMMIT_SEGMENTS = 32
+_COMMIT_SEGMENTS = 8
 
 Progress = Callable[[int, int], None]
 

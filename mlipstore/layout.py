@@ -15,7 +15,7 @@ FORMAT_VERSION = 1
 #: Target size of a chunk in bytes: one chunk is decoded by one thread, larger ones lose throughput.
 CHUNK_BYTES = 4 << 20
 #: A segment is closed when it holds this many atoms or configurations (the unit of work and of restart).
-SEGMENT_ATOMS = 16_384
+SEGMENT_ATOMS = 65_536
 SEGMENT_CONFIGURATIONS = 4_096
 
 FIXED_AXES = {"xyz": 3, "vector": 3, "voigt": 6, "uid_byte": 32, "geometry_byte": 16, "element_byte": 16, "fact": 6}

@@ -10,7 +10,7 @@ import stat
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,8 @@ _TASK_FILES, _TASK_BYTES = 256, 16 << 20
 _PART_BYTES = 2 << 20
 #: Reading takes about 1 s for so many bytes of text; starting workers takes each 0.3 s.
 _WORTH_WORKERS = 24 << 20
+#: So many times faster a reader is that reads in blocks.
+_BLOCKS_FASTER = 10
 
 #: Configurations, what was noted about them, and how many files were finished with them.
 Portion = tuple[Batch, ReadReport, int]
@@ -95,7 +97,8 @@ def _size(path: str) -> int:
 
 def read_all(tasks: list[Task], executor: Executor | None) -> Iterator[Portion]:
     """Portions in the order of the tasks: read here, or by workers where there is much."""
-    if executor is None or executor.n_workers == 1 or sum(t.n_bytes for t in tasks) < _WORTH_WORKERS:
+    work = sum(task.n_bytes / (_BLOCKS_FASTER if _in_blocks(task) else 1) for task in tasks)
+    if executor is None or executor.n_workers == 1 or work < _WORTH_WORKERS:
         for task in tasks:
             yield from read(task)
         return
@@ -105,6 +108,10 @@ def read_all(tasks: list[Task], executor: Executor | None) -> Iterator[Portion]:
                 yield from read(task)
         else:
             yield from _read_by_workers(list(run), executor)
+
+
+def _in_blocks(task: Task) -> bool:
+    return task.options.index == ":" and hasattr(registry.get("readers", task.reader), "read_blocks")
 
 
 def _has_parts(task: Task) -> bool:
@@ -224,13 +231,19 @@ def _encodable(groups: NDArray[Any]) -> NDArray[Any]:
 def _configurations(
     reader: Any, path: str, task: Task, report: ReadReport, after: list[Part] | None
 ) -> Iterator[Configuration | Batch]:
-    if task.options.index == ":" and hasattr(reader, "read_blocks") and not is_compressed(path):
-        return _of_part(reader.read_blocks(Path(path), task.part or Part(), report, Path(task.root)), after)
+    file, root, packed = Path(path), _path(task.root), is_compressed(path)
+    if not packed and task.options.index == ":" and hasattr(reader, "read_blocks"):
+        return _of_part(reader.read_blocks(file, task.part or Part(), report, root), after)
     if task.part is None:
-        read_file = partial(read_compressed, reader) if is_compressed(path) else reader.read
-        configurations: Iterator[Configuration] = read_file(Path(path), report, Path(task.root))
+        read_file = partial(read_compressed, reader) if packed else reader.read
+        configurations: Iterator[Configuration] = read_file(file, report, root)
         return configurations
-    return _of_part(reader.read_part(Path(path), task.part, report, Path(task.root)), after)
+    return _of_part(reader.read_part(file, task.part, report, root), after)
+
+
+@lru_cache(maxsize=16)
+def _path(name: str) -> Path:
+    return Path(name)  # to make one takes longer than to read a small file
 
 
 def _of_part(reading: Generator[Any, None, Part], after: list[Part] | None) -> Iterator[Any]:

@@ -168,7 +168,7 @@ class Repository:
     def _make(place: Path, version: str) -> None:
         """The first version: empty groups and the index."""
         extra: dict[str, Any] = {"spec_version": 1} if int(icechunk.__version__.split(".")[0]) >= 2 else {}
-        repository = icechunk.Repository.create(storage_of(place), **extra)
+        repository = icechunk.Repository.create(storage_of(place), config=_configuration(), **extra)
         session = repository.writable_session(MAIN)
         root = zarr.open_group(session.store, mode="a")
         root.attrs.update(
@@ -216,7 +216,7 @@ class Repository:
         if not made:
             raise StoreError(f"{place} is not a store (it has no refs/branch.main). Give the folder that ingest made.")
         try:
-            repository = icechunk.Repository.open(storage_of(place))
+            repository = icechunk.Repository.open(storage_of(place), config=_configuration())
             chosen = _current_branch(place) if branch is None else branch
             if chosen != MAIN and chosen not in (known := repository.list_branches()):
                 raise unknown_name("branch", chosen, known)
@@ -400,6 +400,13 @@ class Repository:
                 raise StoreError(
                     f"{self.path} has a {kind} {name!r} already, at {known[name][:8]}. Choose another name."
                 )
+
+
+def _configuration() -> icechunk.RepositoryConfig:
+    """Metadata compressed at level 1: there is a manifest per array, and level 3 clears 1 MB of memory for each."""
+    out = icechunk.RepositoryConfig.default()
+    out.compression = icechunk.CompressionConfig(level=1)
+    return out
 
 
 @dataclass

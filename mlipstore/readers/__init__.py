@@ -81,7 +81,7 @@ def _head(path: Path) -> bytes:
 def _ask(path: Path, head: bytes, last: bool = True) -> str | None:
     """The first reader that recognises a path; ``ase`` is asked only if ``last``."""
     known = registry.names("readers")
-    inside = path.with_name(plain_name(path.name))
+    inside = path.with_name(plain_name(path.name)) if path.name else path
     others = [n for n in known if n not in ORDER and n != "ase"]
     order = [*(n for n in ORDER if n in known), *others, *(["ase"] if last and "ase" in known else [])]
     for name in order:

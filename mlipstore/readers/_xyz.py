@@ -146,9 +146,9 @@ def _tokens(text: str, array: bool = False) -> Any:
         return np.array(values, bool)
     if any(isinstance(v, (str, bool)) for v in values):
         return text
-    if len(values) == 9:
-        return np.array(values, float).reshape(3, 3, order="F")
-    return np.array(values, float)
+    whole = all(type(v) is int and abs(v) < 2**31 for v in values)
+    numbers = np.array(values, np.int64 if whole else float)
+    return numbers.reshape(3, 3, order="F") if len(values) == 9 else numbers
 
 
 def _bracketed(text: str) -> Any:

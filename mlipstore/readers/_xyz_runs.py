@@ -36,7 +36,7 @@ _ATOMS, _CONFIGURATIONS = 8_192, 1_024
 _MISSES = 6
 _NUMBER = re.compile(rb"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 _PLAIN = re.compile(rb"[^\s\"'\\={}\[\],]+")
-_LITERAL, _NUMBERS, _BARE, _QUOTED = range(4)
+_LITERAL, _NUMBERS, _BARE, _QUOTED, _JSON_NUMBERS = range(5)
 _ANY_TEXT, _SYMBOL, _ATOMIC_NUMBER, _ANY_NUMBER, _ANY_LOGICAL = -1, -2, -3, -4, -5
 
 
@@ -47,14 +47,7 @@ class _NoPattern(Exception):
 @lru_cache(maxsize=4096)
 def _value(written: str) -> Any:
     """What a key stands for, of ``key=value`` as it is written."""
-    value = next(iter(parse_comment(written).values()))
-    if (
-        isinstance(value, np.ndarray)
-        and value.dtype.kind == "f"
-        and not re.search(r"[.eEn]", written.partition("=")[2])
-    ):
-        return value.astype(np.int64)  # as the C parser has it
-    return value
+    return next(iter(parse_comment(written).values()))
 
 
 @dataclass
@@ -127,9 +120,13 @@ class Runs:
         pieces: list[tuple[int, bytes, int]] = []
         n_heads = done = 0
         properties = ""
+        seen: set[str] = set()
         begin = len(text) - len(text.lstrip())
         for m in PAIR.finditer(text.strip()):
             key = m["key"]
+            if key in seen:
+                raise _NoPattern
+            seen.add(key)
             form = next((f for f in ("double", "bare", "list") if m[f] is not None), None)
             if key is None or (key.lower() == "properties" and (key != "Properties" or properties)):
                 raise _NoPattern
@@ -147,7 +144,7 @@ class Runs:
                 simple = form != "list" and written.split() == [v[0] for v in values]
                 for v in [values] if simple else [[v] for v in values]:
                     pieces.append((_LITERAL, comment[done : at + v[0].start()], 0))
-                    pieces.append((_NUMBERS, b"", len(v)))
+                    pieces.append((_NUMBERS if simple else _JSON_NUMBERS, b"", len(v)))
                     done = at + v[-1].end()
             elif key not in fixed and form in ("double", "bare"):
                 at, written = begin + m.start(form), m[form].encode()

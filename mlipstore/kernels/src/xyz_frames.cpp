@@ -66,14 +66,23 @@ bool atom_count(Cursor& at, std::size_t& n) {
     return n > 0 && at.p < at.end && at.line_end();
 }
 
-bool numbers(Cursor& at, int count, std::vector<double>& out) {
+// Whether a text that is a number is one in JSON: no plus, no empty side of the point, no leading zeros.
+bool is_json(const char* p, const char* end) {
+    if (p < end && *p == '-') p++;
+    if (p >= end || !digit(*p) || (*p == '0' && p + 1 < end && digit(p[1]))) return false;
+    while (p < end && digit(*p)) p++;
+    return p == end || *p != '.' || (p + 1 < end && digit(p[1]));
+}
+
+bool numbers(Cursor& at, int count, bool json, std::vector<double>& out) {
     for (int i = 0; i < count; i++) {
         if (i > 0) {
             if (at.p >= at.end || !blank(*at.p)) return false;
             at.skip_blanks();
         }
         double value;
-        if (!xyz_number(at.p, at.end, value)) return false;
+        const char* const begin = at.p;
+        if (!xyz_number(at.p, at.end, value) || (json && !is_json(begin, at.p))) return false;
         out.push_back(value);
     }
     return true;
@@ -138,7 +147,7 @@ bool xyz_number(const char*& p, const char* end, double& value) {
             if (written < 10000) written = 10 * written + (*p - '0');
         exponent += down ? -written : written;
     }
-    if (p < end && !blank(*p) && *p != '\n' && *p != '"') return false;
+    if (p < end && !blank(*p) && std::memchr("\n\",]", *p, 4) == nullptr) return false;
     if (taken < 20 && mantissa <= (std::uint64_t(1) << 53) && exponent >= -22 && exponent <= 22) {
         // both are exact, so one rounding remains (Clinger 1990, doi:10.1145/93542.93557)
         const double exact = double(mantissa);
@@ -175,8 +184,8 @@ XyzFrames XyzPattern::read(std::string_view data, std::size_t start, std::size_t
                 const std::size_t n = piece.bytes.size();
                 if (std::size_t(at.end - at.p) < n || std::memcmp(at.p, piece.bytes.data(), n) != 0) return false;
                 at.p += n;
-            } else if (piece.kind == XyzPiece::numbers) {
-                if (!numbers(at, piece.count, out.heads)) return false;
+            } else if (piece.kind == XyzPiece::numbers || piece.kind == XyzPiece::json_numbers) {
+                if (!numbers(at, piece.count, piece.kind == XyzPiece::json_numbers, out.heads)) return false;
             } else if (!text(at, piece.kind == XyzPiece::quoted, found[text_index++])) {
                 return false;
             }

@@ -19,6 +19,7 @@ struct XyzPiece {
         numbers = 1,  // so many numbers, parted by blanks
         bare = 2,     // a text without blanks and quotes
         quoted = 3,   // a text up to the next quote
+        json_numbers = 4,
     };
     int kind = literal;
     std::string bytes;
