@@ -49,7 +49,8 @@ def everything(store: Path) -> str:
     repository = Repository.open(store)
     snapshot = repository.at()
     index = Index.load(snapshot)
-    out: list[Any] = [vars(index), show(repository, "model")]
+    columns = {k: v for k, v in vars(index).items() if k != "snapshot"}
+    out: list[Any] = [columns, show(repository, "model")]
     feature, baseline = Feature.load(snapshot, "rows"), StoredBaseline.load(snapshot, "zbl")
     out += [feature, baseline, vars(load(snapshot, show(repository, "model")["model"]))]
     for s in segments(snapshot):
