@@ -66,11 +66,14 @@ def test_a_tree_of_json_keeps_its_groups(tmp_path: Path) -> None:
     assert sorted(zip(groups, uids, strict=True)) == sorted(zip(*plain[:2], strict=True))
 
 
-@pytest.mark.parametrize(
-    "sample",
-    [s for name in ("vasp-outcar", "vasp-xml", "pymatgen-json", "n2p2-data", "ase") for s in SAMPLES[name]],
-    ids=str,
-)
+OTHERS = [
+    pytest.param(sample, id=f"{name}-{k}")
+    for name in ("vasp-outcar", "vasp-xml", "pymatgen-json", "n2p2-data", "ase")
+    for k, sample in enumerate(SAMPLES[name])
+]
+
+
+@pytest.mark.parametrize("sample", OTHERS)
 def test_other_formats(sample: Sample, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     source = sample.write(tmp_path / "in")
