@@ -21,7 +21,11 @@ NAMES["<study-id>"] = "^[0-9a-f]{12}$"
 NAMES["<annotation>"] = "^(flag|value)-[A-Za-z_][A-Za-z0-9_]{0,63}$"
 NAMES["<factored-segment>"] = "^[0-9a-f]{16}-[0-9a-f]{12}$"
 #: Attributes and groups that may be left out.
-OPTIONAL = {("features/<feature-id>", "storage"), ("models/<model-id>", "uncertainty")}
+OPTIONAL = {
+    ("features/<feature-id>", "storage"),
+    ("models/<model-id>", "uncertainty"),
+    ("models/<model-id>", "also"),
+}
 #: What the groups are for.
 ABOUT = {
     "": "The root of a store.",
@@ -173,6 +177,7 @@ ATTRIBUTES: dict[str, dict[str, Any]] = {
             "description": "Everything the model came from: `schemas/model.schema.json`.",
             "$ref": "model.schema.json",
         },
+        "also": _list("Names of the model besides its alias.", "string"),
         "uncertainty": {
             "description": "Calibration of predicted standard deviations, if there is one: scale and typical value of "
             "each kind of row, noise (sigma), rank correlation, and what was left out (name, kind, predicted "

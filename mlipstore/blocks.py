@@ -178,7 +178,9 @@ class DesignMatrix:
         n_atoms = read(here + "n_atoms")
         counts = self.composition(name)
         energy = read(here + "energy") + counts @ self.shifts
-        labels = [energy, read(f"atoms/{name}/force"), read(here + "stress")]
+        stress = read(here + "stress")
+        stress[~read(here + "pbc").all(axis=1)] = np.nan  # without a volume there are no stress rows
+        labels = [energy, read(f"atoms/{name}/force"), stress]
         turns = None
         if self.frame == "lammps":
             rotation = lammps_rotations(read(here + "cell"))

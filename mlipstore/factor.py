@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -274,6 +275,6 @@ def load(problem: Problem, folds: int = 0) -> KeptFactors:
         how = f" --folds {folds}" if folds else ""
         raise SettingsError(
             f"no factors are kept for {n:,} of the {every:,} configurations of this fit. Compute them with "
-            f"mlipstore factor {path} --config FIT.toml{how}, or fit with --keep-factors."
+            f"mlipstore factor {shlex.quote(str(path))} --config FIT.toml{how}, or fit with --keep-factors."
         )
     return kept

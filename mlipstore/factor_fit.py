@@ -19,8 +19,7 @@ from .errors import SettingsError
 from .executors import Executor
 from .factor import complete, load
 from .factors import FactorSet, KeptFactors, Key, Leaf, find, pack
-from .fit import FitResult, Problem, Progress, evaluate, finished, no_rows, prepare, store_model
-from .fit import load as load_model
+from .fit import FitResult, Problem, Progress, evaluate, finished, known, no_rows, prepare, store_model
 from .index import segments
 from .metrics import Entry, ErrorTable
 from .runfile import Fit
@@ -182,9 +181,7 @@ def fit_from_factors(
     kept = load(problem)
     problem.factors = {**asdict(kept.settings), "id": kept.settings.id, "full": full}
     if problem.snapshot.exists(f"models/{problem.id}"):
-        result = load_model(problem.snapshot, problem.id)
-        result.new = False
-        return result
+        return known(repository, problem, settings.name, command)
     result, factor = compute_from_factors(FactorProblem(problem, kept), full, progress)
     store_model(repository, problem, factor, result, command)
     result.seconds = time.perf_counter() - began

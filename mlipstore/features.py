@@ -161,12 +161,21 @@ def aliases(snapshot: Snapshot, kind: str) -> dict[str, str]:
     return {i: str(snapshot.attributes(f"{kind}/{i}")["alias"]) for i in ids(snapshot, kind)}
 
 
+def other_names(snapshot: Snapshot, kind: str) -> dict[str, str]:
+    """Id of each name that a model has besides its alias."""
+    if kind != "models":
+        return {}
+    return {n: i for i in ids(snapshot, kind) for n in snapshot.attributes(f"{kind}/{i}").get("also", [])}
+
+
 def find_named(snapshot: Snapshot, kind: str, name: str) -> str:
     """The id among ``kind`` that ``name`` (an alias, an id or its first characters) stands for."""
     known = aliases(snapshot, kind)
     if name in known:
         return name
-    hits = [i for i, alias in known.items() if alias == name] or [i for i in known if i.startswith(name)]
+    hits = [i for i, alias in known.items() if alias == name]
+    hits = hits or [i for n, i in other_names(snapshot, kind).items() if n == name]
+    hits = hits or [i for i in known if i.startswith(name)]
     if len(hits) == 1:
         return hits[0]
     if hits:
@@ -182,6 +191,7 @@ def find_model(snapshot: Snapshot, name: str) -> str:
 def free_alias(snapshot: Snapshot, kind: str, id_: str, wanted: str) -> str:
     """``wanted``, or ``wanted-2`` ... when another id has it."""
     taken = {alias for i, alias in aliases(snapshot, kind).items() if i != id_}
+    taken |= {alias for alias, i in other_names(snapshot, kind).items() if i != id_}
     alias, n = wanted, 2
     while alias in taken:
         alias, n = f"{wanted}-{n}", n + 1

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -146,7 +147,9 @@ def featurize(
     todo: dict[str, list[bool]] = {}
     sizes = {s.name: s for s in Index.load(snapshot).live_segments()}
     if not sizes:
-        raise SettingsError(f"{repository.path} holds no configurations. Run mlipstore ingest {repository.path} first.")
+        raise SettingsError(
+            f"{repository.path} holds no configurations. Run mlipstore ingest {quote(str(repository.path))} first."
+        )
     _try(snapshot, feature, baseline)
     new = [path for path in _paths(feature, baseline) if not snapshot.exists(path)]
     if feature is not None:

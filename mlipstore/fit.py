@@ -6,6 +6,7 @@ import dataclasses
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -71,11 +72,14 @@ class FitResult:
     new: bool = True
     snapshot: str = ""
     provenance: dict[str, Any] = field(default_factory=dict)
+    #: names that the model has besides its first one
+    also: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         return {
             "model": self.id,
             "name": self.name,
+            "also_called": self.also,
             "new": self.new,
             "snapshot": self.snapshot,
             "rows": self.rows,
@@ -137,7 +141,9 @@ def prepare(repository: Repository, settings: Fit, ref: str | None = None, check
     where = "with features = in [fit] or --features"
     name = settings.features or only(snapshot, "features", where)
     if name is None:
-        raise SettingsError(f"{repository.path} has no features. Run mlipstore featurize {repository.path} first.")
+        raise SettingsError(
+            f"{repository.path} has no features. Run mlipstore featurize {quote(str(repository.path))} first."
+        )
     feature = Feature.load(snapshot, name)
     baseline = None
     if settings.baseline != "none":
@@ -173,9 +179,7 @@ def fit(
     began = time.perf_counter()
     problem = prepare(repository, settings, ref)
     if problem.snapshot.exists(f"models/{problem.id}"):
-        result = load(problem.snapshot, problem.id)
-        result.new = False
-        return result
+        return known(repository, problem, settings.name, command)
     result, factor = compute(problem, progress)
     store_model(repository, problem, factor, result, command)
     result.seconds = time.perf_counter() - began
@@ -268,6 +272,23 @@ def residuals(problem: Problem, x: NDArray[np.float64]) -> Any:
         yield labels, block, block.b - block.A @ x
 
 
+def known(repository: Repository, problem: Problem, name: str | None, command: str) -> FitResult:
+    """The stored model that this fit is; a name that it does not have yet becomes another one of its names."""
+    path = f"models/{problem.id}"
+    result = load(problem.snapshot, problem.id)
+    result.new = False
+    if name is not None and name not in (result.name, *result.also):
+        metadata = commit_metadata("fit", command, new_run(), model=result.id)
+        with repository.transaction(f"fit {name}: another name of {result.name}", metadata, exclusive=True) as tx:
+            newest = repository.at()
+            given = free_alias(newest, "models", result.id, name)
+            attributes = newest.attributes(path)
+            result.also = [*(n for n in attributes.get("also", []) if n != given), given]
+            tx.group(path, {**attributes, "also": result.also})
+        result.snapshot = tx.snapshot_id
+    return result
+
+
 def store_model(repository: Repository, problem: Problem, factor: Factor, result: FitResult, command: str) -> None:
     """Commit the model with everything it came from."""
     result.provenance = {
@@ -344,4 +365,5 @@ def load(snapshot: Snapshot, id_: str) -> FitResult:
         rows=solution["rows"],
         snapshot=snapshot.id,
         provenance=provenance,
+        also=list(attributes.get("also", [])),
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import textwrap
 import tomllib
 from dataclasses import dataclass, field
@@ -98,7 +99,7 @@ def translate(path: str | Path, output: str | Path | None = None) -> Translation
 
 def _head(source: FitsnapInput, target: str, notes: list[str]) -> str:
     lines = [
-        f"Made of the FitSNAP input {source.path.name}. Run it with: mlipstore run {target}",
+        f"Made of the FitSNAP input {source.path.name}. Run it with: mlipstore run {shlex.quote(target)}",
         f"Paths are relative to this file ({target}). Comments name the FitSNAP sections the values come from.",
     ]
     if notes:

@@ -122,7 +122,8 @@ class _Errors:
     def add(self, batch: Batch, values: Reference) -> None:
         n = batch.n_atoms
         owners = [np.arange(len(batch)), np.repeat(np.arange(len(batch)), 3 * n), np.repeat(np.arange(len(batch)), 6)]
-        labels = [batch.energy / n, batch.force.ravel(), batch.stress.ravel()]
+        stress = np.where(batch.pbc.all(axis=1, keepdims=True), batch.stress, np.nan)  # no volume, no stress
+        labels = [batch.energy / n, batch.force.ravel(), stress.ravel()]
         predicted = [values.energy / n, values.force.ravel(), values.stress.ravel()]
         for group in dict.fromkeys(map(str, batch.group)):
             table = self.tables.setdefault(group, ErrorTable([group]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .errors import unknown_name
-from .features import aliases
+from .features import aliases, other_names
 from .featurize import missing
 from .fit import load
 from .index import DELETED, LIVE, Index, segments
@@ -25,6 +25,7 @@ def show(repository: Repository, name: str | None = None, ref: str | None = None
         **{s.name: ("segment", s.name) for s in segments(snapshot)},
         **{key: (kind, i) for kind in ("features", "baselines", "studies", "models")
            for i, alias in aliases(snapshot, kind).items() for key in (i, alias)},
+        **{other: ("models", i) for other, i in other_names(snapshot, "models").items()},
     }  # fmt: skip
     hits = {every[k] for k in every if k == name} or {every[k] for k in every if k.startswith(name)}
     if len(hits) != 1:
@@ -71,10 +72,12 @@ def _store(snapshot: Snapshot) -> dict[str, Any]:
         for i, alias in aliases(snapshot, "studies").items()
     ]
     models = []
-    for i in aliases(snapshot, "models"):
+    made = {c.metadata.get("summary", {}).get("model"): c.time for c in snapshot.repository.log(snapshot.id)}
+    for i in sorted(aliases(snapshot, "models"), key=lambda i: (made[i].timestamp() if i in made else 0.0, i)):
         m = load(snapshot, i)
         every = {f"{e.kind}_{e.split}": e.rmse for e in m.errors if e.group == "*" and not e.weighted}
-        models.append({"id": i, "alias": m.name, "feature": m.provenance["feature"]["alias"], "rmse": every})
+        models.append({"id": i, "alias": m.name, "also_called": m.also, "feature": m.provenance["feature"]["alias"],
+                       "made": made[i].isoformat() if i in made else None, "rmse": every})  # fmt: skip
     return {
         "kind": "store",
         "path": str(snapshot.repository.path),

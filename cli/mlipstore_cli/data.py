@@ -56,7 +56,8 @@ def ingest(
     from mlipstore.pipeline import store_to_fill
     from mlipstore.reading import ReadOptions
 
-    from .present import Meter, emit, show_ingest
+    from .present import emit, show_ingest
+    from .progress import Meter
 
     options = ReadOptions(
         energy_key=energy_key, force_key=force_key, stress_key=stress_key, virial_key=virial_key,
@@ -98,7 +99,8 @@ def featurize(
     from mlipstore.pipeline import resolve
     from mlipstore.store import Repository
 
-    from .present import Meter, emit, show_featurize, show_featurize_plan
+    from .present import emit, show_featurize, show_featurize_plan
+    from .progress import Meter
 
     repository = Repository.open(store)
     feature, baseline = resolve(_descriptor(descriptor, settings or [], repository))

@@ -39,8 +39,9 @@ def factor(
     from mlipstore.fit import prepare
     from mlipstore.store import Repository
 
-    from .present import Meter, emit
+    from .present import emit
     from .present_factors import show_factor, show_factor_plan
+    from .progress import Meter
 
     settings, _ = fit_settings(config, features)
     repository = Repository.open(store)
@@ -71,8 +72,9 @@ def cross_validate(
     from mlipstore.crossvalidation import cross_validate as verb
     from mlipstore.store import Repository
 
-    from .present import Meter, emit
+    from .present import emit
     from .present_factors import show_cross_validation
+    from .progress import Meter
 
     settings, unit = fit_settings(config, features)
     with Meter("cross-validation", "fits", quiet) as meter:
@@ -112,8 +114,10 @@ def search(
     from mlipstore.search import search as verb
     from mlipstore.store import Repository
 
-    from .present import Meter, emit, say, show_fit
+    from .present import emit, show_fit
     from .present_factors import show_search
+    from .progress import Meter
+    from .tables import next_step, say
 
     settings, unit = fit_settings(config, features)
     run = load(config)
@@ -128,7 +132,8 @@ def search(
     emit(result, json, lambda: show_search(result, trial, units or unit))
     if output is None and name is None:
         if not json:
-            say(f"next: mlipstore search {store} --config {config} --output FIT.toml --name MODEL [--pick POINT]")
+            options = ("--output", "FIT.toml", "--name", "MODEL")
+            next_step("search", store, "--config", config, *options, or_else="   [--pick POINT]")
         return
     best = fit_of(result.study, settings, trial, sorted(Index.load(repository.at()).live_groups()))
     if output is not None:
@@ -159,8 +164,9 @@ def uncertainty(
     from mlipstore.store import Repository
     from mlipstore.uncertainty import uncertainty as verb
 
-    from .present import Meter, emit
+    from .present import emit
     from .present_factors import show_calibration
+    from .progress import Meter
 
     with Meter("cross-validation", "fits", quiet) as meter:
         result = verb(Repository.open(store), model, folds, ref, meter.stage, command_line())

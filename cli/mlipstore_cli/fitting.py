@@ -49,7 +49,8 @@ def fit(
     from mlipstore.runfile import Evaluate, Fit, PluginTable, load
     from mlipstore.store import Repository
 
-    from .present import Meter, emit, show_fit, show_fit_plan
+    from .present import emit, show_fit, show_fit_plan
+    from .progress import Meter
 
     if solver == "list":
         typer.echo("\n".join(registry.names("solvers")))
@@ -90,7 +91,8 @@ def replay(store: Store, model: Model, ref: Ref = None, json: Json = False, quie
     from mlipstore.replay import replay as verb
     from mlipstore.store import Repository
 
-    from .present import Meter, emit, show_replay
+    from .present import emit, show_replay
+    from .progress import Meter
 
     with Meter("fit", "rows", quiet) as meter:
         result = verb(Repository.open(store), model, ref, meter.stage)
@@ -174,7 +176,8 @@ def plot(
     from mlipstore.plot import plot as verb
     from mlipstore.store import Repository
 
-    from .present import Meter, emit_paths
+    from .present import emit_paths
+    from .progress import Meter
 
     with Meter("plot", "rows", quiet) as meter:
         paths = verb(Repository.open(store), model, output, format, ref, group or None, meter.stage)

@@ -23,8 +23,9 @@ def show(
     from mlipstore.store import Repository
     from mlipstore.studies import Study
 
-    from .present import emit_facts, show_facts
+    from .present import emit_facts
     from .present_factors import show_study
+    from .present_store import show_facts
 
     repository = Repository.open(store)
     facts = verb(repository, name, ref)
@@ -43,7 +44,7 @@ def log(
     """Show the versions of the store, the newest first; the commits of one run of a command are one line."""
     from mlipstore.store import Repository
 
-    from .present import emit_log
+    from .present_store import emit_log
 
     emit_log(Repository.open(store).log(ref), full, json)
 

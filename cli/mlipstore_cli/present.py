@@ -5,20 +5,16 @@ from __future__ import annotations
 import json as jsonlib
 import math
 import sys
-import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, Self
 
 import numpy as np
 
-from mlipstore.units import GPA, LAMMPS_BAR_PER_EV_A3
+from .error_tables import show_errors
+from .progress import Meter, duration
+from .tables import next_step, number, say, table
 
-#: Factor and name of the unit of each kind of error.
-UNITS = {
-    "standard": {"energy": (1e3, "meV/atom"), "force": (1e3, "meV/Å"), "stress": (1.0 / GPA, "GPa")},
-    "fitsnap": {"energy": (1.0, "eV/atom"), "force": (1.0, "eV/Å"), "stress": (LAMMPS_BAR_PER_EV_A3, "bar")},
-}
-KINDS = ("energy", "force", "stress")
+__all__ = ["Meter", "duration", "emit", "emit_facts", "number", "say", "table"]
 
 
 class Result(Protocol):
@@ -51,81 +47,6 @@ def _finite(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def say(text: str) -> None:
-    """A line of the result."""
-    print(text)
-
-
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1, title: str | None = None) -> None:
-    """Aligned columns, the first ``left`` of them to the left; never cut when the output is a file."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left", header_style="bold")
-    for i, name in enumerate(columns):
-        grid.add_column(name, justify="left" if i < left else "right", no_wrap=i >= left, overflow="fold")
-    for row in rows:
-        grid.add_row(*row)
-    console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 200)
-    console.print(grid)
-
-
-# -------------------------------------------------------------------- progress
-class Meter:
-    """Rate and time left on a terminal; one line a minute elsewhere. Call it with (done, total)."""
-
-    def __init__(self, what: str, unit: str, quiet: bool = False) -> None:
-        self.what, self.unit, self.quiet = what, unit, quiet
-        self.terminal = sys.stderr.isatty()
-        self.began = self.told = time.monotonic()
-        self.last = ""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.clear()
-
-    def __call__(self, done: int, total: int) -> None:
-        now = time.monotonic()
-        if self.quiet or now - self.told < (0.1 if self.terminal else 60.0):
-            return
-        self.told = now
-        spent = now - self.began
-        rate = done / spent if spent else 0.0
-        left = (total - done) / rate if rate else 0.0
-        text = f"{self.what}  {done:,} of {total:,} {self.unit}  {rate:,.0f}/s  {duration(left)} left"
-        if self.terminal:
-            bar = int(30 * done / total) if total else 0
-            sys.stderr.write(f"\r\x1b[K  {'█' * bar}{'░' * (30 - bar)} {text}")
-        else:
-            sys.stderr.write(text + "\n")
-        sys.stderr.flush()
-        self.last = text
-
-    def stage(self, name: str, done: int, total: int) -> None:
-        """As a call, for work of several passes."""
-        if name != self.what:
-            self.what, self.began = name, time.monotonic()
-        self(done, total)
-
-    def clear(self) -> None:
-        """Remove the bar."""
-        if self.terminal and self.last:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
-
-
-def duration(seconds: float) -> str:
-    """Seconds for people."""
-    if seconds < 60:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-    minutes, s = divmod(round(seconds), 60)
-    hours, m = divmod(minutes, 60)
-    return f"{hours} h {m:02d} min" if hours else f"{m} min {s:02d} s"
-
-
 # --------------------------------------------------------------------- results
 def show_ingest(result: Any, store: str, hint: bool = True) -> None:
     """What came in, what was assumed, what was met."""
@@ -141,7 +62,7 @@ def show_ingest(result: Any, store: str, hint: bool = True) -> None:
     if result.relabelled:
         say(
             f"  {result.relabelled:,} configurations have geometries that are stored already, with other labels: both "
-            "stay and both count in fits"
+            "stay and count"
         )
         say("    to have only the new labels, ingest into a new store")
     zero = ""
@@ -174,7 +95,7 @@ def show_ingest(result: Any, store: str, hint: bool = True) -> None:
     else:
         say("  nothing to add: the store holds all of it")
     if hint:
-        say(f"next: mlipstore featurize {store} --descriptor FILE.toml")
+        next_step("featurize", store, "--descriptor", "FILE.toml")
 
 
 def show_featurize_plan(plan: Any, feature: Any, workers: int) -> None:
@@ -195,7 +116,7 @@ def show_featurize(result: Any, store: str, hint: bool = True) -> None:
         say(f"  {names}: {result.configurations:,} configurations · {result.atoms:,} atoms · "
             f"{duration(result.seconds)} · {rate:,.0f} atoms/s · committed {result.snapshot[:8]}")  # fmt: skip
     if hint:
-        say(f"next: mlipstore fit {store} --config FIT.toml")
+        next_step("fit", store, "--config", "FIT.toml")
 
 
 def show_fit_plan(plan: Any) -> None:
@@ -211,7 +132,8 @@ def show_fit(result: Any, store: str, units: str, hint: bool = True) -> None:
     """The error table and what to type next."""
     columns = len(result.columns) + len(result.constants)
     if not result.new:
-        say(f"  nothing to do: model {result.name!r} is this fit of these data")
+        names = " and ".join(map(repr, [result.name, *result.also]))
+        say(f"  nothing to do: the model called {names} is this fit of these data")
     elif result.provenance.get("factors"):
         full = result.provenance["factors"]["full"]
         how = "one pass over the rows for the errors" if full else "no rows read; --full adds mean absolute errors"
@@ -223,51 +145,7 @@ def show_fit(result: Any, store: str, units: str, hint: bool = True) -> None:
         f"{result.residual_norm:.10g}")  # fmt: skip
     say(f'  model "{result.name}" ({result.id})')
     if hint:
-        say(f"next: mlipstore plot | export | replay {store} {result.name}")
-
-
-def show_errors(entries: Sequence[Any], units: str, groups: bool = True) -> None:
-    """MAE and RMSE per group and kind, training and test side by side."""
-    scale = UNITS[units]
-    have = {(e.group, e.split, e.kind): e for e in entries if not e.weighted}
-    names = list(dict.fromkeys(e.group for e in entries))
-    names = [n for n in names if n != "*"] * groups + ["*"] * ("*" in names)
-    splits = [s for s in ("train", "test") if any(k[1] == s for k in have)]
-    kinds = [k for k in KINDS if any(x[2] == k for x in have)]
-    absolute = any(math.isfinite(e.mae) for e in have.values())  # a fit from factors has none
-    header = ["group", "configurations"]
-    for kind in kinds:
-        for split in splits:
-            unit = scale[kind][1]
-            header += [f"{kind} {split}\nMAE {unit}", "\nRMSE"] if absolute else [f"{kind} {split}\nRMSE {unit}"]
-    rows = []
-    for name in names:
-        counts = [have[name, s, "energy"].n for s in splits if (name, s, "energy") in have]
-        row = ["all" if name == "*" else name, "/".join(f"{n:,}" for n in counts)]
-        for kind in kinds:
-            for split in splits:
-                e = have.get((name, split, kind))
-                values = [] if e is None else [e.mae, e.rmse] if absolute else [e.rmse]
-                row += [number(v * scale[kind][0]) for v in values] or [""] * (1 + absolute)
-        rows.append(row)
-    table(header, rows)
-
-
-def show_errors_long(entries: Sequence[Any], units: str) -> None:
-    """Every line: count, MAE, RMSE, largest error and R^2."""
-    scale = UNITS[units]
-    rows = [
-        [e.group, e.split, e.kind, "weighted" if e.weighted else "", f"{e.n:,}"]
-        + [number(v * (1.0 if e.weighted else scale[e.kind][0])) for v in (e.mae, e.rmse, e.max)]
-        + ["" if e.weighted else scale[e.kind][1], f"{e.rsq:.6f}" if math.isfinite(e.rsq) else "-"]
-        for e in entries
-    ]
-    table(["group", "split", "kind", "", "n", "MAE", "RMSE", "max", "unit", "R²"], rows, left=4)
-
-
-def number(value: float) -> str:
-    """Six significant digits, as tables of the field print."""
-    return "-" if not math.isfinite(value) else f"{value:.6g}"
+        next_step("plot", store, result.name, or_else="   (likewise: export, predict, replay)")
 
 
 def show_replay(result: Any) -> None:
@@ -349,112 +227,3 @@ class RunObserver:
     def meter(self, stage: str, done: int, total: int) -> None:
         """Progress of the present stage."""
         self.current.stage(stage, done, total)
-
-
-# --------------------------------------------------------------------- looking
-def show_facts(facts: dict[str, Any], units: str) -> None:
-    """A store or one thing in it."""
-    kind = facts["kind"]
-    if kind == "store":
-        _show_store(facts)
-    elif kind == "model":
-        _show_model(facts, units)
-    else:
-        for key, value in facts.items():
-            if key not in ("columns", "column_elements", "kind"):
-                say(f"  {key}: {_short(value)}")
-        if "columns" in facts:
-            say(f"  columns: {len(facts['columns']):,}, from {facts['columns'][0]!r} to {facts['columns'][-1]!r}")
-
-
-def _short(value: Any) -> str:
-    return jsonlib.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else str(value)
-
-
-def _show_store(facts: dict[str, Any]) -> None:
-    say(f"{facts['path']} at {facts['snapshot'][:8]}")
-    say(f"  {facts['configurations']:,} configurations · {facts['atoms']:,} atoms · {' '.join(facts['elements'])} · "
-        f"{len(facts['groups'])} groups · {facts['segments']} segments")  # fmt: skip
-    if facts["groups"]:
-        table(["group", "configurations"], [[g, f"{n:,}"] for g, n in facts["groups"].items()])
-    if facts["features"]:
-        table(
-            ["features", "id", "columns", "configurations", "missing"],
-            [[f["alias"], f["id"], f"{f['columns']:,}", f"{f['configurations']:,}", f"{f['configurations_missing']:,}"]
-             for f in facts["features"]],
-            left=2,
-        )  # fmt: skip
-    for b in facts["baselines"]:
-        say(f"  baseline {b['alias']} ({b['id']})")
-    for s in facts["studies"]:
-        say(f"  study {s['alias']} ({s['id']}): {s['trials']:,} trials")
-    if facts["models"]:
-        rows = []
-        for m in facts["models"]:
-            cells = []
-            for kind in KINDS:
-                factor, _ = UNITS["standard"][kind]
-                both = [m["rmse"].get(f"{kind}_{s}") for s in ("train", "test")]
-                cells.append(" / ".join(number(v * factor) for v in both if v is not None))
-            rows.append([m["alias"], m["id"], m["feature"], *cells])
-        header = ["model", "id", "features"]
-        header += [f"{k} RMSE {UNITS['standard'][k][1]}\ntrain / test" for k in KINDS]
-        table(header, rows, left=3)
-
-
-def _show_model(facts: dict[str, Any], units: str) -> None:
-    from mlipstore.metrics import Entry
-
-    provenance = facts["provenance"]
-    say(f"model {facts['name']} ({facts['model']})")
-    say(f"  made by: {provenance['command']}")
-    say(f"  data: snapshot {provenance['data_snapshot']}, digest {provenance['data_digest']}")
-    say(f"  features: {provenance['feature']['alias']} ({provenance['feature']['id']})")
-    if provenance["baseline"]:
-        say(f"  baseline: {provenance['baseline']['alias']} ({provenance['baseline']['id']})")
-    say(f"  solver: {_short(provenance['fit']['solver'])}")
-    say(f"  versions: {_short(provenance['versions'])}")
-    say(f"  {facts['rows']:,} rows x {facts['columns']:,} · rank {facts['rank']} · condition {facts['condition']:.1e}")
-    say(f"  weighted residual norm {facts['weighted_residual_norm']:.10g}")
-    show_errors_long([Entry(**e) for e in facts["errors"]], units)
-
-
-def emit_log(commits: Sequence[Any], full: bool, as_json: bool) -> None:
-    """Versions; commits of one run of a command count as one line unless ``full``."""
-    if as_json:
-        print(jsonlib.dumps(
-            [{"id": c.id, "time": c.time.isoformat(), "message": c.message, **c.metadata} for c in commits], indent=1
-        ))  # fmt: skip
-        return
-    if full:
-        for c in commits:
-            say(f"{c.id}  {c.time:%Y-%m-%d %H:%M:%S}  {c.message}")
-            say(f"    {c.metadata.get('command', '')}")
-            say(f"    {_short(c.metadata.get('versions', {}))}")
-        return
-    runs: dict[str, list[Any]] = {}
-    for c in commits:
-        runs.setdefault(c.metadata.get("run") or c.id, []).append(c)
-    for group in runs.values():
-        c = group[0]
-        say(f"{c.id[:8]}  {c.time:%Y-%m-%d %H:%M}  {c.metadata.get('verb', ''):10s} {_summary(group)}")
-
-
-def _summary(commits: Sequence[Any]) -> str:
-    """One line on what a run of a command changed."""
-    first = commits[-1].message
-    verb = commits[0].metadata.get("verb")
-    if verb == "ingest":
-        n = sum(c.metadata.get("summary", {}).get("configurations", 0) for c in commits)
-        return f"{n:,} configurations"
-    if verb == "fit":
-        s = commits[0].metadata.get("summary", {})
-        parts = []
-        for kind in KINDS:
-            factor, unit = UNITS["standard"][kind]
-            for split in ("train", "test"):
-                value = s.get(f"{kind}_{split}_rmse")
-                if value is not None:
-                    parts.append(f"{kind} {split} {number(value * factor)} {unit}")
-        return f"{commits[0].message.removeprefix('fit ')}  {' · '.join(parts)}"
-    return f"{first}" + (f" ({len(commits)} versions)" if len(commits) > 1 else "")

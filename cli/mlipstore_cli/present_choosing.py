@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from shlex import quote
 from typing import Any
 
-from .present import UNITS, duration, number, say, table
+from .error_tables import UNITS
+from .progress import duration
+from .tables import number, say, table
 
 #: Groups that are listed as off.
 _GROUPS = 8
@@ -40,9 +43,10 @@ def show_select(result: Any, store: str, units: str) -> None:
         duration(result.seconds),
     ]))  # fmt: skip
     if not calibrated and result.picks:
-        say(f"  predicted deviations in units of energies and forces: mlipstore uncertainty {store} {result.model}")
+        how = f"mlipstore uncertainty {quote(store)} {result.model}"
+        say(f"  predicted deviations in units of energies and forces: {how}")
     if result.output is not None:
-        say(f"  wrote {result.output}; label these, then mlipstore ingest {store} FILE and featurize")
+        say(f"  wrote {result.output}; label these, then mlipstore ingest {quote(store)} FILE and featurize")
 
 
 def show_outliers(result: Any, units: str) -> None:

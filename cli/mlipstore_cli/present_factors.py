@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from .present import KINDS, UNITS, duration, number, say, table
+from .error_tables import KINDS, UNITS, digits_of
+from .progress import duration
+from .tables import alike, next_step, number, say, table
 
 
 def show_factor_plan(plan: Any, workers: int) -> None:
@@ -25,24 +27,22 @@ def show_factor(result: Any, store: str) -> None:
     else:
         say(f"  {result.rows:,} rows of {result.segments} segments · {duration(result.seconds)} · {result.keys:,} "
             f"factors kept (set {result.set}) · committed {result.snapshot[:8]}")  # fmt: skip
-    say(f"next: mlipstore fit {store} --config FIT.toml --from-factors")
+    next_step("fit", store, "--config", "FIT.toml", "--from-factors")
 
 
 def show_cross_validation(result: Any, units: str) -> None:
     """Errors inside and outside of the fit, side by side."""
     scale = UNITS[units]
     kinds = [k for k in KINDS if k in result.all.rows]
-    header = [result.by, "configurations"]
+    lines = [*result.left_out, result.all]
+    header: list[str | tuple[str, ...]] = [result.by, "energies"]
+    cells = [["all" if x.name == "*" else x.name for x in lines], [f"{x.rows.get('energy', 0):,}" for x in lines]]
     for kind in kinds:
-        header += [f"{kind} {scale[kind][1]}\nfitted", "\nleft out"]
-    rows = []
-    for line in [*result.left_out, result.all]:
-        row = ["all" if line.name == "*" else line.name, f"{line.rows.get('energy', 0):,}"]
-        for kind in kinds:
-            for values in (line.inside, line.outside):
-                row.append(number(values[kind] * scale[kind][0]) if kind in values else "")
-        rows.append(row)
-    table(header, rows)
+        factor, unit = scale[kind]
+        header += [(f"{kind} {unit}", "fitted"), (f"{kind} {unit}", "left out")]
+        found = [[x.inside.get(kind) for x in lines], [x.outside.get(kind) for x in lines]]
+        cells += alike([[None if v is None else v * factor for v in column] for column in found], digits_of(units))
+    table(header, list(zip(*cells, strict=True)), total=True)
     what = "fold" if result.by == "fold" else "group"
     say(f"  root mean square errors; 'left out': of the fit without the {what} · {len(result.left_out)} fits from kept "
         f"factors, no rows read · {duration(result.seconds)}")  # fmt: skip
@@ -52,18 +52,17 @@ def show_calibration(result: Any, units: str) -> None:
     """Predicted deviations and errors of what was left out."""
     scale = UNITS[units]
     kinds = [k for k in KINDS if k in result.scale]
-    header = [f"{result.by} left out"]
+    header: list[str | tuple[str, ...]] = [f"{result.by} left out"]
+    pairs = {(name, kind): values for name, kind, *values in result.lines}
+    names = list(dict.fromkeys(name for name, *_ in result.lines))
+    cells = [names]
     for kind in kinds:
-        header += [f"{kind} {scale[kind][1]}\npredicted", "\nerror"]
-    found = {(name, kind): values for name, kind, *values in result.lines}
-    rows = []
-    for name in dict.fromkeys(name for name, *_ in result.lines):
-        row = [name]
-        for kind in kinds:
-            values = found.get((name, kind), ())
-            row += [number(v * scale[kind][0]) for v in values] or ["", ""]
-        rows.append(row)
-    table(header, rows)
+        factor, unit = scale[kind]
+        header += [(f"{kind} {unit}", "predicted"), (f"{kind} {unit}", "error")]
+        found = [pairs.get((name, kind)) for name in names]
+        values = [[None if v is None else v[i] * factor for v in found] for i in (0, 1)]
+        cells += alike(values, digits_of(units))
+    table(header, list(zip(*cells, strict=True)))
     ranks = {k: result.rank_correlation[k] for k in kinds}
     say("  rank correlation of predicted deviations and errors: " + " · ".join(
         f"{k} {'-' if r is None else f'{r:.2f}'}" for k, r in ranks.items()
@@ -116,9 +115,9 @@ def shown_front(study: Any, picked: int, units: str, head: str) -> None:
     say(f"  study {study.name!r} ({study.id}): {head} · {len(study.attributes['parameters'])} parameters · "
         f"{len(front):,} points on the front")  # fmt: skip
     scale = [UNITS[units][o.partition(":")[0]] for o in study.objectives]
-    header = ["point", "trial"]
+    header: list[str | tuple[str, ...]] = ["point", "trial"]
     for objective, (_, unit) in zip(study.objectives, scale, strict=True):
-        header += [f"{objective}\n{unit}", "\nchange"]
+        header += [(f"{objective} {unit}", "error"), (f"{objective} {unit}", "change")]
     marks: dict[int, str] = {}
     best = [(f"best {o}", front[int(np.argmin(study.errors[front, j]))]) for j, o in enumerate(study.objectives)]
     for mark, i in (*best, ("balanced", study.balanced()), ("picked", picked)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -50,7 +51,7 @@ def from_fitsnap(
     text = convert(file, output)
     with written_whole(Path(output)) as part:
         part.write_text(text, encoding="utf-8")
-    typer.echo(f"wrote {output}. Read it, then: mlipstore run {output}", err=True)
+    typer.echo(f"wrote {output}. Read it, then: mlipstore run {shlex.quote(output)}", err=True)
 
 
 def register(app: typer.Typer) -> None:

@@ -322,7 +322,7 @@ def test_commands(copy: Repository, tmp_path: Path) -> None:
     assert made["segments"] == 4 and made["rows"] > 0
     assert "nothing to do" in done("factor", store, "-c", settings).out
     out = done("fit", store, "-c", settings, "--from-factors", "--name", "quick").out
-    assert "no rows read" in out and "MAE" not in out and "RMSE eV/atom" in out
+    assert "no rows read" in out and "MAE" not in out and "energy eV/atom" in out and "RMSE" in out
     out = done("fit", store, "-c", settings, "--keep-factors", "--full").out
     assert "MAE" in out
     facts = json.loads(done("fit", store, "-c", settings, "--from-factors", "--json").out)
