@@ -12,7 +12,8 @@ from .crossvalidation import CrossValidation, cross_validate
 from .errors import SettingsError, unknown_name
 from .export import ExportResult, export
 from .factor import FactorResult, factor
-from .factor_fit import fit_from_factors
+from .factor import load as load_factors
+from .factor_fit import FactorProblem, fit_from_factors
 from .features import Feature, StoredBaseline, aliases, computed
 from .featurize import FeaturizeResult, featurize
 from .fit import FitPlan, FitResult, fit, prepare
@@ -24,6 +25,7 @@ from .pipeline import resolve
 from .predict import PredictResult, predict
 from .reading import ReadOptions
 from .replay import ReplayResult, replay
+from .reweight import Reweighted
 from .runfile import Fit, RunFile, Search
 from .runfile import load as load_run
 from .search import SearchResult, fit_of
@@ -146,6 +148,16 @@ class Store:
         if factors not in ("kept", "keep"):
             raise SettingsError(f"factors is {factors!r}; it is one of none, kept, keep.")
         return fit_from_factors(self.repository, wanted, self.ref, full, factors == "keep", command="Store.fit")
+
+    def reweighted(self, settings: str | Path | Mapping[str, Any] | Fit | None = None) -> Reweighted:
+        """A fit held ready for other weights, see :class:`mlipstore.reweight.Reweighted`.
+
+        Factors that are missing are computed and kept first.
+        """
+        wanted = _fit_settings(settings)
+        self.factor(wanted)
+        problem = prepare(self.repository, wanted, self.ref)
+        return Reweighted(FactorProblem(problem, load_factors(problem)))
 
     def factor(
         self, settings: str | Path | Mapping[str, Any] | Fit | None = None, folds: int = 0, limit: str | None = None
