@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -205,18 +205,18 @@ class DesignMatrix:
         )
 
     def blocks(
-        self, wanted: Callable[[SegmentLabels], NDArray[np.int8]], segment: str | None = None
+        self, wanted: Callable[[SegmentLabels], NDArray[np.int8]], segments: Sequence[str] | None = None
     ) -> Iterator[tuple[SegmentLabels, Block]]:
         """Blocks of labelled rows of live configurations that ``wanted`` gives a split other than UNUSED.
 
         The next block is read while this one is used (memory: two blocks).
 
-        :param segment: of this segment alone
+        :param segments: of these segments alone
         """
-        return _ahead(self._blocks(wanted, [s.name for s in self.segments] if segment is None else [segment]))
+        return _ahead(self._blocks(wanted, [s.name for s in self.segments] if segments is None else segments))
 
     def _blocks(
-        self, wanted: Callable[[SegmentLabels], NDArray[np.int8]], names: list[str]
+        self, wanted: Callable[[SegmentLabels], NDArray[np.int8]], names: Sequence[str]
     ) -> Iterator[tuple[SegmentLabels, Block]]:
         for segment in names:
             labels = self._labels(segment)

@@ -184,7 +184,7 @@ def complete(
     store = repository.address
     tasks = [_Task(store, problem.snapshot.id, kept.settings, leaf, metadata) for leaf in order]
     executor = executor if executor is not None and len(tasks) > 1 else Serial()
-    for rows, snapshot_id in executor.map(_compute_segment, tasks):
+    for _, (rows, snapshot_id) in executor.unordered(_compute_segment, tasks):
         result.segments += 1
         result.rows += rows
         result.snapshot = snapshot_id

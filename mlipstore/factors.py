@@ -303,7 +303,7 @@ def factor_segment(matrix: DesignMatrix, settings: FactorSet, segment: str, part
             done[k] = factor.n_rows, pack(factor.R, factor.n_rows)
 
     wanted = np.where(parts == _UNUSED, UNUSED, TRAIN).astype(np.int8)
-    for labels, block in matrix.blocks(lambda _: wanted, segment):
+    for labels, block in matrix.blocks(lambda _: wanted, [segment]):
         if not ids:
             ids = _key_ids(labels.group, parts, labels.n_atoms if settings.by_size else None, names)
         mine = ids[block.kind][block.configuration]

@@ -181,10 +181,10 @@ def featurize(
         for name in order
     ]
     total = sum(sizes[name].n_atoms for name in order)
-    if executor.n_workers > len(tasks):
-        executor = Serial() if len(tasks) <= 1 else executor
+    if len(tasks) <= 1 and executor.warm_up:
+        executor = Serial()
     try:
-        for name, snapshot_id in executor.map(_compute_segment, tasks):
+        for _, (name, snapshot_id) in executor.unordered(_compute_segment, tasks):
             result.segments += 1
             result.configurations += sizes[name].n_configurations
             result.atoms += sizes[name].n_atoms

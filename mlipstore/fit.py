@@ -4,31 +4,34 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from shlex import quote
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import registry
+from . import passes, registry
 from .blocks import DesignMatrix
+from .cost import pass_seconds
 from .errors import SettingsError
+from .executors import Executor, worth_workers
+from .executors.serial import Serial
 from .features import Feature, StoredBaseline, free_alias, only
 from .layout import METRICS, MODELS
 from .memory import FitMemory, available_bytes, fit_memory, parse_bytes, require
-from .metrics import Entry, ErrorTable
+from .metrics import Entry
+from .passes import matrix_of
 from .provenance import commit_metadata, content_id, new_run, versions
 from .runfile import Fit
 from .schema import Document, canonical, check
 from .solve.factor import Factor
 from .solve.linear import Solution
-from .split import TRAIN
 from .store import Repository, Snapshot, write_array
 from .weights import GroupTable
 
-Progress = Callable[[str, int, int], None]
+Progress = passes.Progress
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,8 @@ class FitPlan:
     bytes_read: int
     memory: FitMemory
     allowance: int
+    #: one worker needs so long for both passes, roughly
+    seconds: float
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -107,6 +112,11 @@ class Problem:
     #: of a fit from kept factors: their set, complete, and whether errors take a pass over the rows
     factors: dict[str, Any] | None = None
 
+    @cached_property
+    def rows(self) -> passes.Rows:
+        """The weighted rows, for the passes over them."""
+        return passes.Rows.of(self.matrix, self.settings, self.table)
+
     @property
     def id(self) -> str:
         key = {"fit": self.identity(), "data": data_digest(self.matrix)}
@@ -149,10 +159,7 @@ def prepare(repository: Repository, settings: Fit, ref: str | None = None, check
     if settings.baseline != "none":
         base = settings.baseline or only(snapshot, "baselines", 'with baseline = in [fit] ("none" for none)')
         baseline = StoredBaseline.load(snapshot, base) if base else None
-    matrix = DesignMatrix(
-        snapshot, feature, baseline, settings.constant, dict(settings.element_shifts), settings.block_rows,
-        settings.frame, where=settings.where,
-    )  # fmt: skip
+    matrix = matrix_of(snapshot, feature, baseline, settings)
     if not matrix.segments:
         if settings.where is not None and matrix.index.live_groups():
             raise SettingsError(f"no configuration is selected by where = {settings.where!r}.")
@@ -161,7 +168,8 @@ def prepare(repository: Repository, settings: Fit, ref: str | None = None, check
     memory = fit_memory(matrix.n_columns, matrix.block_rows, max(s.n_atoms for s in matrix.segments))
     rows = matrix.n_rows()
     width = 4 if feature.precision == "float32" else 8
-    plan = FitPlan(feature.alias, rows, matrix.n_columns, rows * len(matrix.columns) * width, memory, allowance)
+    plan = FitPlan(feature.alias, rows, matrix.n_columns, rows * len(matrix.columns) * width, memory, allowance,
+                   pass_seconds(rows, matrix.n_columns))  # fmt: skip
     if check_memory:
         require(memory, matrix.n_columns, allowance)
     solver = registry.make("solvers", settings.solver.type, settings.solver.settings)
@@ -174,27 +182,34 @@ def fit(
     ref: str | None = None,
     progress: Progress | None = None,
     command: str = "fit",
+    executor: Executor | None = None,
 ) -> FitResult:
-    """Fit, evaluate and store a model; one that is there already (same data, same settings) is returned."""
+    """Fit, evaluate and store a model; one that is there already (same data, same settings) is returned.
+
+    :param executor: where the rows are gone over; the bits are the same everywhere
+    """
     began = time.perf_counter()
     problem = prepare(repository, settings, ref)
     if problem.snapshot.exists(f"models/{problem.id}"):
         return known(repository, problem, settings.name, command)
-    result, factor = compute(problem, progress)
+    result, factor = compute(problem, progress, executor)
     store_model(repository, problem, factor, result, command)
     result.seconds = time.perf_counter() - began
     return result
 
 
-def compute(problem: Problem, progress: Progress | None = None) -> tuple[FitResult, Factor]:
+def compute(
+    problem: Problem, progress: Progress | None = None, executor: Executor | None = None
+) -> tuple[FitResult, Factor]:
     """Two passes over the rows: the factor and its solution, then the error table. Nothing is stored."""
     from threadpoolctl import threadpool_limits
 
     began = time.perf_counter()
+    executor = _worthwhile(problem, executor)
     with threadpool_limits(1):  # the bits depend on the number of BLAS threads
-        factor = accumulate(problem, progress)
+        factor = accumulate(problem, progress, executor)
         solution = problem.solver.solve(factor)
-        errors = evaluate(problem, solution.coefficients, progress)
+        errors = evaluate(problem, solution.coefficients, progress, executor)
     result = finished(problem, factor, solution, errors)
     result.seconds = time.perf_counter() - began
     return result, factor
@@ -219,30 +234,33 @@ def finished(problem: Problem, factor: Factor, solution: Solution, errors: list[
     )
 
 
-def accumulate(problem: Problem, progress: Progress | None = None) -> Factor:
+def accumulate(problem: Problem, progress: Progress | None = None, executor: Executor | None = None) -> Factor:
     """The factor of the weighted training rows: one pass.
 
     :raises SettingsError: no row is left to train on
     """
-    factor = Factor(problem.matrix.n_columns, 1)
-    total, done = problem.plan.rows, 0
-    for labels, block in problem.matrix.blocks(problem.table.split):
-        split = problem.table.split(labels)
-        w = problem.table.row_weights(block, problem.table.codes(labels), split, labels.n_atoms)
-        w = np.where(split[block.configuration] == TRAIN, w, 0.0)
-        used = w > 0
-        if used.all():
-            block.A *= w[:, None]
-            factor.update(block.A, (w * block.b)[:, None])
-        elif used.any():
-            factor.update(block.A[used] * w[used, None], (w[used] * block.b[used])[:, None])
-        done += len(w)
-        if progress is not None:
-            progress("fit", done, total)
-    factor.finish()
-    if factor.n_rows == 0:
+    factor = passes.accumulate(problem.rows, executor or Serial(), progress)
+    if factor is None:
         raise no_rows()
     return factor
+
+
+def evaluate(
+    problem: Problem,
+    x: NDArray[np.float64],
+    progress: Progress | None = None,
+    executor: Executor | None = None,
+) -> list[Entry]:
+    """The error table of any coefficients ``(K,)``: one pass."""
+    return passes.errors(problem.rows, x, executor or Serial(), progress).entries()
+
+
+def _worthwhile(problem: Problem, executor: Executor | None) -> Executor:
+    """The executor, or this process where the work is less than starting workers."""
+    made_now = 20.0 if problem.matrix.computed else 1.0  # rows that are computed take longer than those that are read
+    if executor is None or not worth_workers(executor, made_now * problem.plan.seconds):
+        return Serial()
+    return executor.within(problem.plan.allowance // max(1, problem.plan.memory.worker))
 
 
 def no_rows() -> SettingsError:
@@ -250,26 +268,6 @@ def no_rows() -> SettingsError:
     return SettingsError(
         "no rows to train on: every group has train = 0, zero weights, or no labels. Check [fit.groups]."
     )
-
-
-def evaluate(problem: Problem, x: NDArray[np.float64], progress: Progress | None = None) -> list[Entry]:
-    """The error table of any coefficients ``(K,)``: one pass."""
-    table = ErrorTable(problem.table.groups)
-    total, done = problem.plan.rows, 0
-    for labels, block, r in residuals(problem, x):
-        codes, split = problem.table.codes(labels), problem.table.split(labels)
-        w = problem.table.row_weights(block, codes, split, labels.n_atoms)
-        table.add(block.kind, split[block.configuration], codes[block.configuration], r, block.b, w)
-        done += len(r)
-        if progress is not None:
-            progress("errors", done, total)
-    return table.entries()
-
-
-def residuals(problem: Problem, x: NDArray[np.float64]) -> Any:
-    """Stream of (labels, block, b - A x) over training and test rows."""
-    for labels, block in problem.matrix.blocks(problem.table.split):
-        yield labels, block, block.b - block.A @ x
 
 
 def known(repository: Repository, problem: Problem, name: str | None, command: str) -> FitResult:

@@ -25,6 +25,11 @@ class FitMemory:
     labels: int
 
     @property
+    def worker(self) -> int:
+        """Of one worker of a parallel fit."""
+        return self.imported + self.blocks + self.labels + self.factor
+
+    @property
     def total(self) -> int:
         return self.imported + self.blocks + self.labels + max(self.factor, self.solve)
 

@@ -78,6 +78,11 @@ class ErrorTable:
         used = [n, w * squares, weight * mean, w * scatter] if weight else [0, 0.0, 0.0, 0.0]
         cell[1] = _merge(cell[1], np.array([n, used[0], nan, used[1], nan, used[2], used[3]]))
 
+    def merge(self, other: ErrorTable) -> None:
+        """Fold in the rows of a table of the same groups, after those that are here."""
+        for at in zip(*np.nonzero(other._sums[..., _N]), strict=True):
+            self._sums[at] = _merge(self._sums[at], other._sums[at])
+
     @classmethod
     def joined(cls, tables: list[ErrorTable]) -> ErrorTable:
         """One table of the groups of several."""

@@ -102,7 +102,7 @@ def run(
             # a run file without a baseline table means a fit without one
             wanted = baseline.id if baseline is not None else "none" if feature is not None else None
             fit_settings = replace(fit_settings, baseline=wanted)
-        result.fit = fit(repository, fit_settings, progress=progress, command=command)
+        result.fit = fit(repository, fit_settings, progress=progress, command=command, executor=executor)
         tell("fit", result.fit)
     model = result.fit.id if result.fit is not None else None
     if model is not None and settings.export is not None:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .common import Json, Quiet, Ref, Store, command_line, executor
+from .common import ExecutorName, Json, Quiet, Ref, Scheduler, Store, Workers, command_line, executor
 
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="Name or id of a model.")]
 Units = Annotated[str | None, typer.Option(help="standard (meV/atom, meV/Å, GPa) or fitsnap (eV/atom, eV/Å, bar).")]
@@ -32,6 +32,9 @@ def fit(
         bool, typer.Option("--full", help="With factors: one pass over the rows for mean absolute and largest errors.")
     ] = False,
     plan: Annotated[bool, typer.Option("--plan", help="Print rows, bytes and memory, and stop.")] = False,
+    workers: Workers = 0,
+    executor_name: ExecutorName = "processes",
+    scheduler: Scheduler = None,
     units: Units = None,
     ref: Ref = None,
     json: Json = False,
@@ -76,13 +79,14 @@ def fit(
     factored = from_factors or keep_factors
     if full and not factored:
         raise SettingsError("--full goes with --from-factors or --keep-factors; a fit that streams has all errors.")
+    runs_on = executor(executor_name, workers, scheduler)
     with Meter("fit", "segments" if factored else "rows", quiet) as meter:
         if factored:
             result = fit_from_factors(
-                repository, settings, ref, full, keep_factors, executor("processes", 0), meter.stage, command_line()
+                repository, settings, ref, full, keep_factors, runs_on, meter.stage, command_line()
             )
         else:
-            result = verb(repository, settings, ref, meter.stage, command_line())
+            result = verb(repository, settings, ref, meter.stage, command_line(), runs_on)
     emit(result, json, lambda: show_fit(result, store, chosen))
 
 

@@ -21,6 +21,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
+from ..errors import SettingsError
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -36,6 +38,13 @@ class Executor(Protocol):
     @property
     def warm_up(self) -> float:
         """Seconds until workers that do not run yet are there: less work than that is better done without them."""
+        ...
+
+    def within(self, most: int) -> Executor:
+        """This, or the like with at most so many workers: the memory of this machine holds no more.
+
+        :raises SettingsError: more were asked for by number
+        """
         ...
 
     def map(self, function: Callable[[T], R], tasks: Iterable[T]) -> Iterator[R]:
@@ -68,3 +77,15 @@ class Executor(Protocol):
 def worth_workers(executor: Executor, seconds: float) -> bool:
     """Whether workers save time for work of so many seconds on one."""
     return seconds * (1.0 - 1.0 / executor.n_workers) >= executor.warm_up
+
+
+def fewer(wanted: int, most: int) -> int:
+    """``most``, where nobody asked for a number of workers.
+
+    :raises SettingsError: ``wanted`` is such a number and larger
+    """
+    if wanted > most:
+        raise SettingsError(
+            f"the memory that is free here holds {max(most, 0)} of the {wanted} workers. Use --workers {max(most, 1)}."
+        )
+    return most

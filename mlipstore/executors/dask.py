@@ -18,7 +18,9 @@ from typing import Any, TypeVar
 
 from ..errors import ComputeError, MissingDependencyError, SettingsError
 from ..reduction import Packed, Subtree, merge_packed, run_subtree, subtrees
+from . import Executor, fewer
 from ._pool import THREAD_VARIABLES, Outcome, Pool, Pooled, call_pinned, one_thread_each, uninterrupted
+from .serial import Serial
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -58,6 +60,11 @@ class Dask(Pooled):
     @property
     def warm_up(self) -> float:
         return 0.0 if self._running or self.scheduler else 3.0
+
+    def within(self, most: int) -> Executor:
+        if self.scheduler is not None or self.n_workers <= most:
+            return self
+        return Dask(most) if fewer(self.workers, most) > 0 else Serial()
 
     def client(self) -> Any:
         """The ``distributed.Client``, connected at the first call.

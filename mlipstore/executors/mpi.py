@@ -49,6 +49,9 @@ class Mpi(Pooled):
     def warm_up(self) -> float:
         return 0.0
 
+    def within(self, most: int) -> Mpi:
+        return self
+
     def serve(self) -> bool:
         """On rank 0: False at once. On the others: do tasks until rank 0 closes the executor, then True."""
         if _world().rank == 0:

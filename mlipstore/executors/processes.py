@@ -16,7 +16,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import ComputeError, SettingsError
+from . import Executor, fewer
 from ._pool import Outcome, Pool, Pooled, call, one_thread_each, uninterrupted
+from .serial import Serial
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,11 @@ class Processes(Pooled):
     @property
     def warm_up(self) -> float:
         return 0.0 if self._running else 1.0
+
+    def within(self, most: int) -> Executor:
+        if self.n_workers <= most:
+            return self
+        return Processes(most) if fewer(self.workers, most) > 1 else Serial()
 
     @contextmanager
     def _pool(self) -> Iterator[Pool]:

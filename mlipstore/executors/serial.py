@@ -24,6 +24,9 @@ class Serial:
     def warm_up(self) -> float:
         return 0.0
 
+    def within(self, most: int) -> Serial:
+        return self
+
     def map(self, function: Callable[[T], R], tasks: Iterable[T]) -> Iterator[R]:
         return map(function, tasks)
 

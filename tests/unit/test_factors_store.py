@@ -187,11 +187,11 @@ def test_bits_do_not_depend_on_order_or_interruption(copy: Repository, monkeypat
     class Backwards:
         n_workers = 1
 
-        def map(self, function, tasks):  # type: ignore[no-untyped-def]
+        def unordered(self, function, tasks):  # type: ignore[no-untyped-def]
             for i, task in enumerate(reversed(list(tasks))):
                 if i == 2:
                     raise KeyboardInterrupt
-                yield function(task)
+                yield len(tasks) - 1 - i, function(task)
 
     with pytest.raises(KeyboardInterrupt):
         factor(copy, settings, executor=Backwards())

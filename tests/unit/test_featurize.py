@@ -110,10 +110,10 @@ class Recorder(Serial):
     def __init__(self, tell: list[str]) -> None:
         object.__setattr__(self, "tell", tell)
 
-    def map(self, function: Any, tasks: Any) -> Iterator[Any]:
-        for task in tasks:
+    def unordered(self, function: Any, tasks: Any) -> Iterator[tuple[int, Any]]:
+        for i, task in enumerate(tasks):
             self.tell.append(task.segment)  # type: ignore[attr-defined]
-            yield function(task)
+            yield i, function(task)
 
 
 # ---------------------------------------------------------------- what is stored

@@ -1,0 +1,159 @@
+"""The two passes of a fit over its rows, leaf by leaf on any executor: the factor, then the errors.
+
+A leaf is a run of segments with enough rows that merging its factor costs little. Leaves depend on the data and the
+number of columns alone, their factors are merged over the fixed tree and their errors in the order of the leaves: the
+bits are the same on one core and on many nodes. Workers open the store themselves; what travels is a packed triangle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .blocks import DesignMatrix
+from .executors import Executor
+from .features import Feature, StoredBaseline
+from .metrics import ErrorTable
+from .runfile import Fit
+from .schema import canonical
+from .solve.factor import Factor
+from .solve.tree import join
+from .split import TRAIN
+from .store import Address, Repository, Snapshot
+from .weights import GroupTable
+
+Progress = Callable[[str, int, int], None]
+#: A leaf has at least so many rows per column, and so many rows in all: merging then costs a few per cent.
+LEAF_ROWS_PER_COLUMN, LEAF_ROWS = 8, 8_192
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The weighted rows of a fit, as a worker is told of them."""
+
+    store: Address
+    snapshot: str
+    feature: Feature
+    baseline: StoredBaseline | None
+    settings: Fit
+    table: GroupTable
+
+    @classmethod
+    def of(cls, matrix: DesignMatrix, settings: Fit, table: GroupTable) -> Rows:
+        baseline = None if matrix.baseline is None else replace(matrix.baseline, content={})
+        snapshot = matrix.snapshot
+        rows = cls(snapshot.repository.address, snapshot.id, matrix.feature, baseline, settings, table)
+        _opened[:] = [(rows._key, matrix)]
+        return rows
+
+    @property
+    def _key(self) -> str:
+        ids = [str(self.store), self.snapshot, self.feature.id, self.baseline.id if self.baseline else ""]
+        return canonical([*ids, self.settings.to_dict()])
+
+    def matrix(self) -> DesignMatrix:
+        """The design matrix, opened once in every process."""
+        key = self._key
+        if not _opened or _opened[0][0] != key:
+            snapshot = Repository.open(self.store).at(self.snapshot)
+            _opened[:] = [(key, matrix_of(snapshot, self.feature, self.baseline, self.settings))]
+        return _opened[0][1]
+
+
+_opened: list[tuple[str, DesignMatrix]] = []
+
+
+def matrix_of(snapshot: Snapshot, feature: Feature, baseline: StoredBaseline | None, settings: Fit) -> DesignMatrix:
+    """The design matrix that the settings of a fit stand for."""
+    return DesignMatrix(
+        snapshot, feature, baseline, settings.constant, dict(settings.element_shifts), settings.block_rows,
+        settings.frame, where=settings.where,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Leaf:
+    """Rows of some segments; for the errors with the coefficients ``(K,)``."""
+
+    rows: Rows
+    segments: tuple[str, ...]
+    x: NDArray[np.float64] | None = None
+
+
+def leaves(matrix: DesignMatrix) -> list[tuple[str, ...]]:
+    """Runs of segments that are factored one by one, in the order of the stream."""
+    least = max(LEAF_ROWS, LEAF_ROWS_PER_COLUMN * (matrix.n_columns + 1))
+    out: list[tuple[str, ...]] = []
+    names: list[str] = []
+    rows = 0
+    for s in matrix.segments:
+        names.append(s.name)
+        rows += 7 * s.n_configurations + 3 * s.n_atoms
+        if rows >= least:
+            out.append(tuple(names))
+            names, rows = [], 0
+    return [*out, tuple(names)] if names else out
+
+
+def accumulate(rows: Rows, executor: Executor, progress: Progress | None = None) -> Factor | None:
+    """The factor of the weighted training rows: one pass. None if there are none."""
+    matrix = rows.matrix()
+    tasks = [_Leaf(rows, names) for names in leaves(matrix)]
+    total = matrix.n_rows()
+
+    def done(n: int) -> None:
+        if progress is not None:
+            progress("fit", total * n // len(tasks), total)
+
+    factor = executor.reduce(_factor, tasks, join, done)
+    if factor is not None:
+        factor.finish()
+    return factor
+
+
+def errors(rows: Rows, x: NDArray[np.float64], executor: Executor, progress: Progress | None = None) -> ErrorTable:
+    """The error table of any coefficients ``(K,)``: one pass."""
+    matrix = rows.matrix()
+    tasks = [_Leaf(rows, names, x) for names in leaves(matrix)]
+    total = matrix.n_rows()
+    table = ErrorTable(rows.table.groups)
+    for i, part in enumerate(executor.map(_errors, tasks)):
+        table.merge(part)
+        if progress is not None:
+            progress("errors", total * (i + 1) // len(tasks), total)
+    return table
+
+
+def _factor(leaf: _Leaf) -> Factor | None:
+    """The factor of one leaf; None if it has no training rows."""
+    matrix, table = leaf.rows.matrix(), leaf.rows.table
+    factor = Factor(matrix.n_columns, 1)
+    for labels, block in matrix.blocks(table.split, leaf.segments):
+        split = table.split(labels)
+        w = table.row_weights(block, table.codes(labels), split, labels.n_atoms)
+        w = np.where(split[block.configuration] == TRAIN, w, 0.0)
+        used = w > 0
+        if used.all():
+            block.A *= w[:, None]
+            factor.update(block.A, (w * block.b)[:, None])
+        elif used.any():
+            factor.update(block.A[used] * w[used, None], (w[used] * block.b[used])[:, None])
+    factor.finish()
+    return factor if factor.n_rows else None
+
+
+def _errors(leaf: _Leaf) -> ErrorTable:
+    """The errors of one leaf, training and test rows."""
+    matrix, table = leaf.rows.matrix(), leaf.rows.table
+    out = ErrorTable(table.groups)
+    x: Any = leaf.x
+    for labels, block in matrix.blocks(table.split, leaf.segments):
+        codes, split = table.codes(labels), table.split(labels)
+        w = table.row_weights(block, codes, split, labels.n_atoms)
+        r = block.b - block.A @ x
+        out.add(block.kind, split[block.configuration], codes[block.configuration], r, block.b, w)
+    return out

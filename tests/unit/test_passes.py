@@ -1,0 +1,81 @@
+"""A fit has the same bits on every executor, and however its rows are cut into leaves by workers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mlipstore import passes, registry
+from mlipstore.errors import MissingDependencyError, SettingsError
+from mlipstore.executors import Executor
+from mlipstore.executors.dask import Dask
+from mlipstore.executors.processes import Processes
+from mlipstore.executors.serial import Serial
+from mlipstore.fit import Problem, accumulate, evaluate, fit, prepare
+from mlipstore.runfile import Fit
+from mlipstore.store import Repository
+from tests import snap_store
+
+EXECUTORS = [("processes", 3), ("dask", 2), ("mpi", 0)]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return snap_store.make(tmp_path_factory.mktemp("store") / "a.mlip", segments=13, configurations=6)
+
+
+@pytest.fixture(autouse=True)
+def small_leaves() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passes, "LEAF_ROWS", 300)
+        patch.setattr(passes, "LEAF_ROWS_PER_COLUMN", 1)
+        yield
+
+
+@pytest.fixture
+def problem(store: Path) -> Problem:
+    return prepare(Repository.open(store), Fit())
+
+
+@pytest.mark.parametrize(("name", "workers"), EXECUTORS)
+def test_bits_are_those_of_serial(problem: Problem, name: str, workers: int) -> None:
+    assert len(passes.leaves(problem.matrix)) > 5
+    expected = accumulate(problem)
+    executor: Executor = registry.make("executors", name, {"workers": workers} if workers else {})
+    try:
+        factor = accumulate(problem, executor=executor)
+        x = np.linspace(-1, 1, problem.matrix.n_columns)
+        assert evaluate(problem, x, executor=executor) == evaluate(problem, x)
+    except MissingDependencyError as error:
+        pytest.skip(str(error))
+    finally:
+        executor.close()
+    assert factor.packed().tobytes() == expected.packed().tobytes()
+    assert (factor.n_rows, factor.target_squares.tobytes()) == (expected.n_rows, expected.target_squares.tobytes())
+
+
+def test_leaves_are_runs_of_segments_and_tell_of_progress(problem: Problem) -> None:
+    cut = passes.leaves(problem.matrix)
+    assert [name for leaf in cut for name in leaf] == [s.name for s in problem.matrix.segments]
+    told: list[tuple[str, int, int]] = []
+    accumulate(problem, lambda *step: told.append(step))
+    total = problem.plan.rows
+    assert [n for _, n, _ in told] == sorted(n for _, n, _ in told) and told[-1] == ("fit", total, total)
+
+
+def test_a_fit_that_is_small_starts_no_workers(store: Path) -> None:
+    executor = Processes(2)
+    result = fit(Repository.open(store), Fit(name="small"), executor=executor)
+    assert result.new and not executor._running
+
+
+def test_workers_that_the_memory_does_not_hold() -> None:
+    assert Processes(2).within(5).n_workers == 2
+    with pytest.raises(SettingsError, match=r"holds 1 of the 2 workers. Use --workers 1"):
+        Processes(2).within(1)
+    assert isinstance(Processes().within(1), (Serial, Processes))
+    with pytest.raises(SettingsError, match="holds 0 of the 2"):
+        Dask(2).within(0)
