@@ -229,22 +229,27 @@ class _Entries:
     batches: dict[str, Batch] = field(default_factory=dict)
 
     def __call__(self, root: zarr.Group) -> None:
-        index = root["index"]
-        assert isinstance(index, zarr.Group)
-        batches = self.batches.values()
-        known: Any = index.attrs["segments"]
-        number = np.arange(len(known), len(known) + len(batches), dtype=np.int32)
-        append_rows(index, "uid", np.concatenate([b.uid for b in batches]))
-        append_rows(index, "geometry", np.concatenate([b.geometry for b in batches]))
-        append_rows(index, "segment", np.repeat(number, [len(b) for b in batches]))
-        append_rows(index, "position", np.concatenate([np.arange(len(b), dtype=np.int32) for b in batches]))
-        append_rows(index, "state", np.zeros(sum(map(len, batches)), np.uint8))
-        if "facts" in index:  # a store that was made without them stays so
-            both = [derived(b) for b in batches]
-            append_rows(index, "facts", np.concatenate([b[0] for b in both]))
-            append_rows(index, "elements", np.concatenate([b[1] for b in both]))
-        new = [asdict(describe(name, batch)) for name, batch in self.batches.items()]
-        index.attrs.update(sealed({"segments": [*known, *new]}))
+        enter(root, self.batches)
+
+
+def enter(root: zarr.Group, new: Mapping[str, Batch]) -> None:
+    """Enter segments at the end of the index; all their configurations count."""
+    index = root["index"]
+    assert isinstance(index, zarr.Group)
+    batches = new.values()
+    known: Any = index.attrs["segments"]
+    number = np.arange(len(known), len(known) + len(batches), dtype=np.int32)
+    append_rows(index, "uid", np.concatenate([b.uid for b in batches]))
+    append_rows(index, "geometry", np.concatenate([b.geometry for b in batches]))
+    append_rows(index, "segment", np.repeat(number, [len(b) for b in batches]))
+    append_rows(index, "position", np.concatenate([np.arange(len(b), dtype=np.int32) for b in batches]))
+    append_rows(index, "state", np.zeros(sum(map(len, batches)), np.uint8))
+    if "facts" in index:  # a store that was made without them stays so
+        both = [derived(b) for b in batches]
+        append_rows(index, "facts", np.concatenate([b[0] for b in both]))
+        append_rows(index, "elements", np.concatenate([b[1] for b in both]))
+    entries = [asdict(describe(name, batch)) for name, batch in new.items()]
+    index.attrs.update(sealed({"segments": [*known, *entries]}))
 
 
 def describe(name: str, batch: Batch) -> Segment:

@@ -36,6 +36,7 @@ from .errors import (
 from .history import RECENT, Commit, References, check_name, repeated, walk
 from .icefiles.seals import check_snapshot, try_to_seal
 from .layout import FORMAT_VERSION, GROUPS, INDEX, ArraySpec
+from .leases import at_work
 from .locks import LOCK_FILE, locked, runs
 from .places import ObjectMissing, Objects, Place, objects_at, place_of
 from .places.storage import storage_of
@@ -180,12 +181,8 @@ class Repository:
         )
         for name in _TOP_GROUPS:
             root.create_group(name)
-        index = root["index"]
-        assert isinstance(index, zarr.Group)
-        index.attrs.update(sealed({"segments": []}))
+        make_index(root)
         root.create_group("card").attrs.update(sealed({"card": {}}))
-        for spec in INDEX.values():
-            create_array(index, spec, (0, *(fixed_axes(spec)[1:])), chunk_rows=_INDEX_CHUNK_ROWS)
         try_to_seal(objects_at(place), session.commit("new store", metadata={"verb": "create"}), str(place))
 
     @staticmethod
@@ -242,6 +239,12 @@ class Repository:
                 f"{place} has format {version}; this mlipstore reads up to {FORMAT_VERSION}. Install a newer mlipstore."
             )
         return cls(place, repository, chosen)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the lock of the store; it is not to be taken twice by one thread."""
+        with locked(self.path):
+            yield
 
     def remove_if_empty(self) -> None:
         """Remove a store that nothing was ever stored in: one made for an ingest that failed."""
@@ -304,6 +307,7 @@ class Repository:
         :meth:`Transaction.at_commit` see the newest version. ``exclusive`` takes the lock from the start, for
         small changes of shared things.
         """
+        self.objects.require_safe_writes()  # before the work, not after it
         try:
             if exclusive:
                 with locked(self.path):
@@ -311,10 +315,11 @@ class Repository:
                     yield tx
                     self._commit(tx, tx.message or message, {**metadata, **tx.metadata})
             else:
-                tx = self._begin()
-                yield tx
-                with locked(self.path):
-                    self._commit(tx, tx.message or message, {**metadata, **tx.metadata})
+                with at_work(self.objects):
+                    tx = self._begin()
+                    yield tx
+                    with locked(self.path):
+                        self._commit(tx, tx.message or message, {**metadata, **tx.metadata})
         except (icechunk.IcechunkError, icechunk.ConflictError, icechunk.RebaseFailedError, OSError) as error:
             # the session is dropped here: after a failed write it would publish holes as fill values
             raise translate(error, str(self.path), f"storing ({message})") from error
@@ -407,6 +412,14 @@ def _configuration() -> icechunk.RepositoryConfig:
     out = icechunk.RepositoryConfig.default()
     out.compression = icechunk.CompressionConfig(level=1)
     return out
+
+
+def make_index(root: zarr.Group) -> None:
+    """An empty index."""
+    index = root.require_group("index")
+    index.attrs.update(sealed({"segments": []}))
+    for spec in INDEX.values():
+        create_array(index, spec, (0, *(fixed_axes(spec)[1:])), chunk_rows=_INDEX_CHUNK_ROWS)
 
 
 @dataclass

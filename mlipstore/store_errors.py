@@ -50,7 +50,10 @@ _REMEDIES = (
         "too many open files. Raise the limit (ulimit -n 4096) and run the same command again",
     ),
 )
-_RESTORE = "Restore the store from a copy"
+
+
+def _restore(path: str) -> str:
+    return f"Restore the store from a copy, or run mlipstore verify {path} --repair, which mends what can be mended"
 
 
 def is_ours_to_tell(error: BaseException) -> bool:
@@ -74,18 +77,18 @@ def translate(error: BaseException, path: str, doing: str, reading: bool = False
             return StoreError(f"{path}: {doing} failed: {remedy}.")
     said = _said(error)
     if "checksum" in low:
-        return DamagedStoreError(f"{path}: {doing}: stored bytes do not match their checksum. {_RESTORE}.")
+        return DamagedStoreError(f"{path}: {doing}: stored bytes do not match their checksum. {_restore(path)}.")
     lost = re.search(r"[Oo]bject at location (.+?) not found", said)
     if lost:
-        return DamagedStoreError(f"{path}: {doing}: the file {lost[1]} is missing. {_RESTORE}, or put it back.")
+        return DamagedStoreError(f"{path}: {doing}: the file {lost[1]} is missing. {_restore(path)}, or put it back.")
     if reading:
-        return DamagedStoreError(f"{path}: {doing}: a file of the store is damaged ({said}). {_RESTORE}.")
+        return DamagedStoreError(f"{path}: {doing}: a file of the store is damaged ({said}). {_restore(path)}.")
     return StoreError(f"{path}: {doing} failed: {said}.")
 
 
 def lost_chunk(path: str, array: str) -> DamagedStoreError:
     """For a chunk that the array must have and the store does not list."""
-    return DamagedStoreError(f"{path}: {array} has lost data (a chunk is missing). {_RESTORE}.")
+    return DamagedStoreError(f"{path}: {array} has lost data (a chunk is missing). {_restore(path)}.")
 
 
 def _said(error: BaseException) -> str:

@@ -89,12 +89,9 @@ def _bytes(meter: Meter) -> Progress:
 
 
 def _moved(result: Shared) -> str:
-    size = result.bytes
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000 or unit == "GB":
-            break
-        size /= 1000  # type: ignore[assignment]
-    return f"{result.objects:,} objects · {size:.3g} {unit} · {', '.join(result.refs)}"
+    from mlipstore.memory import human
+
+    return f"{result.objects:,} objects · {human(result.bytes)} · {', '.join(result.refs)}"
 
 
 def _nothing(result: Shared) -> str:

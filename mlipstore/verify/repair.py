@@ -1,0 +1,235 @@
+"""Mending a store: files from another copy, what can be derived, and the last whole version where nothing helps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import zarr
+
+from ..arrays import overwrite, sealed
+from ..errors import MlipstoreError, StoreError
+from ..history import walk
+from ..icefiles.files import chunk_is_whole, parse_manifest, parse_ref, parse_snapshot, ref_key
+from ..icefiles.seals import Digest, read_seal, seal
+from ..index import LIVE, Index, enter, read_batch, segments
+from ..locks import locked
+from ..places import Objects, Place, objects_at, place_of
+from ..provenance import commit_metadata, new_run
+from ..sharing.config import Config
+from ..snapshot import Snapshot
+from ..store import Repository, make_index
+from .files import check_files
+from .report import DERIVED, VERSION, Report
+
+
+def mend(place: Place, objects: Objects, where: str, report: Report, source: str | None, command: str) -> list[str]:
+    """What was done, one line each. What is lost for good is left as it is."""
+    out: list[str] = []
+    remote = source or Config.load(objects).remote
+    with locked(place):
+        if remote:
+            _fetch(objects_at(place_of(remote)), objects, remote, report, out)
+        now = Report(where)
+        found = check_files(objects, where, now)
+        for problem in now.problems:
+            if problem.file.startswith("seals/"):
+                _seal_anew(objects, problem.file.partition("/")[2], where, out)
+        _go_back(objects, where, now, out)
+    if Repository.exists(place):
+        now = Report(where)
+        found = check_files(objects, where, now)
+        from .content import check_content
+
+        check_content(place, found, now)
+        _derive(place, now, out, command)
+    return out
+
+
+def _fetch(there: Objects, here: Objects, remote: str, report: Report, out: list[str]) -> None:
+    """Damaged files from a copy: a name stands for one content, everywhere."""
+    for problem in report.problems:
+        kind = problem.file.partition("/")[0]
+        if kind not in ("chunks", "manifests", "snapshots", "transactions", "seals"):
+            continue
+        try:
+            data = there.get(problem.file)
+            if kind == "chunks" and not chunk_is_whole(data):
+                continue
+            if kind == "manifests":
+                parse_manifest(problem.file, data, remote)
+            if kind == "snapshots":
+                parse_snapshot(problem.file, data, remote)
+            expected = _sealed_by(here, problem.versions, problem.file) if kind != "seals" else None
+            if expected is not None and expected != Digest.of(data):
+                continue
+            here.put(problem.file, data)
+        except MlipstoreError:
+            continue
+        out.append(f"{problem.file} fetched from {remote}")
+
+
+def _sealed_by(objects: Objects, versions: list[str], key: str) -> Digest | None:
+    """What a seal here says about a file."""
+    id_ = key.partition("/")[2] if key.startswith(("snapshots/", "transactions/")) else ""
+    try:
+        found = read_seal(objects, id_, "") if id_ else None
+    except MlipstoreError:
+        return None
+    return found.get(key) if found else None
+
+
+def _seal_anew(objects: Objects, id_: str, where: str, out: list[str]) -> None:
+    try:
+        seal(objects, id_, where)
+        out.append(f"seals/{id_} written anew")
+    except StoreError:
+        objects.delete(f"seals/{id_}")
+
+
+def _go_back(objects: Objects, where: str, report: Report, out: list[str]) -> None:
+    """Let a branch whose newest version cannot be read name the newest one that can be."""
+    broken = {p.file for p in report.problems if p.severity == VERSION and p.file.startswith("snapshots/")}
+    refs = [p.file for p in report.problems if p.severity == VERSION and p.file.startswith("refs/branch.")]
+    for info in objects.listing("refs/"):
+        found = objects.versioned(info.key)
+        if not info.key.startswith("refs/branch.") or info.key in refs or found is None:
+            continue
+        try:
+            if f"snapshots/{parse_ref(info.key, found[0], where)}" in broken:
+                refs.append(info.key)
+        except StoreError:
+            continue
+    if not refs:
+        return
+    readable = []
+    for info in objects.listing("snapshots/"):
+        try:
+            version = parse_snapshot(info.key, objects.get(info.key), where, nodes=False)
+            sealed_ = read_seal(objects, version.id, where)
+        except StoreError:
+            continue
+        if (
+            info.key not in broken
+            and version.parent is not None
+            and (sealed_ is None or sealed_[info.key] == Digest.of(objects.get(info.key)))
+        ):
+            readable.append(version)
+    if not readable:
+        return
+    newest = max(readable, key=lambda v: v.flushed_at)
+    for key in sorted(refs):
+        name = key.split("/")[1].partition(".")[2]
+        objects.put(ref_key("branch", name), f'{{"snapshot":"{newest.id}"}}'.encode())
+        out.append(f"branch {name} names {newest.id[:8]} now ({newest.message!r}), the newest version that is whole")
+
+
+def _derive(place: Place, report: Report, out: list[str], command: str) -> None:
+    """Remove what can be made again from the newest version of each branch, and make the index."""
+    paths = {p.path for p in report.problems if p.severity == DERIVED and p.path}
+    if not paths:
+        return
+    for branch in Repository.open(place).branches():
+        repository = Repository.open(place, branch)
+        snapshot = repository.at()
+        parts = {_unit(p) for p in paths if not p.startswith("index")}
+        gone = sorted(u for u in parts if snapshot.exists(u) and _is_hurt(snapshot, u))
+        again = any(p.startswith("index") for p in paths) and not _index_is_whole(snapshot)
+        if not gone and not again:
+            continue
+        metadata = commit_metadata("repair", command, new_run(), removed=gone, index=again)
+        with repository.transaction("repair", metadata, exclusive=True) as tx:
+            for path in gone:
+                del tx.root[path]
+            if again:
+                lost = _index_anew(repository, snapshot, tx.root)
+                out.append(f"index of {branch} made anew" + (f" ({lost})" if lost else ""))
+        out += [f"{path} removed from {branch}: the next run makes it again" for path in gone]
+
+
+def _unit(path: str) -> str:
+    """The group that is made in one go."""
+    return "/".join(path.split("/")[: 4 if path.startswith("factors/") else 3])
+
+
+def _is_hurt(snapshot: Snapshot, path: str) -> bool:
+    """Whether a number below a group of this version cannot be read."""
+    try:
+        for name in snapshot.names(path):
+            if name != "zarr.json":
+                snapshot.read(f"{path}/{name}")
+        snapshot.attributes(path)
+    except MlipstoreError:
+        return True
+    return False
+
+
+def _index_is_whole(snapshot: Snapshot) -> bool:
+    try:
+        index = Index.load(snapshot)
+        if {s.name for s in index.segments} != set(snapshot.names("configurations")):
+            return False
+        for s in index.segments:
+            rows = index.rows(s.name)
+            uid = snapshot.read(f"configurations/{s.name}/uid")
+            if not np.array_equal(index.uid[rows], uid) or (index.state[rows] > 2).any():
+                return False
+        _ = index.geometry, index.segment, index.position, index.facts, index.elements
+    except (MlipstoreError, IndexError, ValueError):
+        return False
+    return True
+
+
+def _index_anew(repository: Repository, snapshot: Snapshot, root: zarr.Group) -> str:
+    """Make the index from the segments; what was removed or replaced comes from the newest version that tells.
+
+    :return: what could not be found out
+    """
+    there = snapshot.names("configurations")
+    try:
+        order = [s.name for s in segments(snapshot)]
+    except MlipstoreError:
+        order = []
+    order = [name for name in order if name in there]
+    order += [name for name in there if name not in order]
+    states, lost = _states(repository, snapshot, set(order))
+    del root["index"]
+    make_index(root)
+    marks: list[Any] = []
+    for name in order:
+        batch = read_batch(snapshot, name)
+        enter(root, {name: batch})
+        marks.append(states.get(name, np.full(len(batch), LIVE, np.uint8)))
+    group = root["index"]
+    assert isinstance(group, zarr.Group)
+    if marks:
+        overwrite(group, "state", np.concatenate(marks))
+    group.attrs.update(sealed({k: v for k, v in group.attrs.asdict().items() if k != "digest"}))
+    return lost
+
+
+def _states(repository: Repository, snapshot: Snapshot, wanted: set[str]) -> tuple[dict[str, Any], str]:
+    for i, commit in enumerate(walk(repository._repository, snapshot.id)):
+        try:
+            index = Index.load(snapshot if i == 0 else repository.at(commit.id))
+            found = {s.name: index.state[index.rows(s.name)] for s in index.segments}
+            if i == 0:
+                return found, ""
+            what = (
+                ""
+                if wanted <= found.keys() and not _removed_since(repository, commit.id)
+                else (f"what was removed or relabelled after {commit.id[:8]} counts again")
+            )
+            return found, what
+        except MlipstoreError:
+            continue
+    return {}, "what was removed or relabelled counts again: no version tells"
+
+
+def _removed_since(repository: Repository, id_: str) -> bool:
+    for commit in walk(repository._repository, repository.find()):
+        if commit.id == id_:
+            return False
+        if commit.verb in ("remove", "relabel", "revert", "restore"):
+            return True
+    return True
