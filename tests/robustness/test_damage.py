@@ -49,7 +49,7 @@ def everything(store: Path) -> str:
     repository = Repository.open(store)
     snapshot = repository.at()
     index = Index.load(snapshot)
-    columns = {k: v for k, v in vars(index).items() if k != "snapshot"}
+    columns = {k: getattr(index, k) for k in ("segments", "uid", "geometry", "segment", "position", "state", "facts")}
     out: list[Any] = [columns, show(repository, "model")]
     feature, baseline = Feature.load(snapshot, "rows"), StoredBaseline.load(snapshot, "zbl")
     out += [feature, baseline, vars(load(snapshot, show(repository, "model")["model"]))]
