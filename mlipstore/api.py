@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +18,13 @@ from .factor_fit import FactorProblem, fit_from_factors
 from .features import Feature, StoredBaseline, aliases, computed
 from .featurize import FeaturizeResult, featurize
 from .fit import FitPlan, FitResult, fit, prepare
-from .index import read_batch, segments
 from .ingest import IngestResult, ingest
 from .model import Model
 from .outliers import OutliersResult, outliers
 from .pipeline import resolve
 from .predict import PredictResult, predict
+from .query import DEFAULT_COLUMNS, Selection, read_selection, table
+from .query import select as selected
 from .reading import ReadOptions
 from .replay import ReplayResult, replay
 from .reweight import Reweighted
@@ -195,7 +197,7 @@ class Store:
 
     def settings_of(self, result: SearchResult, point: str | int = "balanced") -> Fit:
         """Settings of a fit at a point of a search: ``balanced``, an objective (its best), or a trial."""
-        groups = sorted({g for s in segments(self.snapshot) for g in s.groups})
+        groups = sorted(self.configurations.selection.groups())
         return fit_of(result.study, result.settings, result.study.pick(str(point)), groups)
 
     def uncertainty(self, model: str, folds: int = 0) -> Calibration:
@@ -237,28 +239,38 @@ class Store:
 
 
 class Configurations:
-    """The configurations of one version, read as they are needed."""
+    """The configurations of one version that count, or those that an expression selects; read as they are needed."""
 
-    def __init__(self, snapshot: Snapshot) -> None:
-        self.snapshot = snapshot
+    def __init__(self, snapshot: Snapshot, selection: Selection | None = None) -> None:
+        self.snapshot, self.selection = snapshot, selection or selected(snapshot)
 
     def __len__(self) -> int:
-        return sum(s.n_configurations for s in segments(self.snapshot))
+        return len(self.selection)
+
+    def where(self, expression: str) -> Configurations:
+        """Those for which an expression is true, such as ``group == "surface" and max_force < 10``.
+
+        :raises SettingsError, UnknownNameError: it is no expression, or names a column that does not exist
+        """
+        chosen = selected(self.snapshot, expression, index=self.selection.index)
+        return Configurations(self.snapshot, replace(chosen, rows=chosen.rows & self.selection.rows))
+
+    def table(self, *columns: str) -> list[dict[str, Any]]:
+        """Columns of each configuration as plain values; see :mod:`mlipstore.columns`."""
+        return list(table(self.selection, columns or DEFAULT_COLUMNS))
 
     def batches(self, group: str | None = None) -> Iterator[Batch]:
         """One batch of columns per segment (and of one group, if given).
 
         :raises UnknownNameError: no configuration has this group
         """
+        selection = self.selection
         if group is not None:
-            known = {g for s in segments(self.snapshot) for g in s.groups}
-            if group not in known:
+            if group not in (known := selection.groups()):
                 raise unknown_name("group", group, known)
-        for s in segments(self.snapshot):
-            if group is None:
-                yield read_batch(self.snapshot, s.name)
-            elif group in s.groups:
-                yield read_batch(self.snapshot, s.name, *s.group_ranges()[group])
+            names, codes = selection.index.group_codes
+            selection = replace(selection, rows=selection.rows & (codes == names.index(group)))
+        return read_selection(selection)
 
     def __iter__(self) -> Iterator[Configuration]:
         for batch in self.batches():

@@ -5,8 +5,9 @@ It repeats what the segments say (so it can be rebuilt) and makes opening, listi
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
@@ -21,7 +22,9 @@ from .errors import DamagedStoreError
 from .layout import ATOMS, CONFIGURATIONS
 from .store import Snapshot, Transaction, append_rows, sealed
 
-LIVE, DELETED, REPLACED = 0, 1, 2
+#: States. One is replaced by a configuration of other content; one of which only the place changed, such as its
+#: group, has moved: the same content is in another segment.
+LIVE, DELETED, REPLACED, MOVED = 0, 1, 2, 3
 #: Columns of ``index/facts``.
 FACTS = ("n_atoms", "energy", "volume", "max_force", "pressure", "periodic")
 
@@ -117,8 +120,8 @@ class Index:
         return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
 
     def counts(self) -> Counter[bytes]:
-        """How many configurations there are of each uid, whatever their state."""
-        return Counter(keys(self.uid))
+        """How many configurations of each uid were taken in, also of those that were removed or replaced since."""
+        return Counter(keys(self.uid[self.state != MOVED]))
 
     def rows(self, segment: str) -> slice:
         """Rows of a segment."""
@@ -256,6 +259,28 @@ def describe(name: str, batch: Batch) -> Segment:
     """The index entry of a batch that is ordered by group."""
     groups = dict(Counter(map(str, batch.group.tolist())))  # in the order of their first configuration
     return Segment(name, len(batch), len(batch.number), groups, np.unique(batch.number).tolist())
+
+
+def group_order(batch: Batch) -> NDArray[np.int64] | None:
+    """The order that sorts by group and changes nothing else, None where that is so already."""
+    groups = batch.group.tolist()
+    rank = {g: i for i, g in enumerate(sorted(set(groups)))}
+    number = np.array([rank[g] for g in groups])
+    return None if (np.diff(number) >= 0).all() else np.argsort(number, kind="stable")
+
+
+def segment_name(batch: Batch, taken: Container[str]) -> str:
+    """A name made of the content, so that a repeated run makes the same store.
+
+    :param taken: names of other segments
+    """
+    h = hashlib.sha256(batch.uid.tobytes())
+    for copy in range(1, 1_000_000):
+        name = h.hexdigest()[:16]
+        if name not in taken:
+            return name
+        h.update(copy.to_bytes(4, "little"))  # a whole segment that is a copy of another one
+    raise AssertionError("unreachable")
 
 
 def read_batch(snapshot: Snapshot, segment: str, start: int = 0, stop: int | None = None) -> Batch:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
@@ -20,7 +19,7 @@ from .bookkeeping import ZERO_STRESS, Checks, check
 from .configuration import Batch
 from .errors import InputError, SettingsError, listed, nearest
 from .executors import Executor
-from .index import LIVE, Index, keys, segments, write_segments
+from .index import LIVE, Index, group_order, keys, segment_name, segments, write_segments
 from .layout import SEGMENT_ATOMS, SEGMENT_CONFIGURATIONS
 from .portions import plan, read_all
 from .provenance import commit_metadata, new_run
@@ -42,6 +41,7 @@ class IngestResult:
     read: int = 0
     added: int = 0
     known: int = 0
+    removed: int = 0
     relabelled: int = 0
     left_out: int = 0
     atoms: int = 0
@@ -57,6 +57,7 @@ class IngestResult:
             "read": self.read,
             "added": self.added,
             "already_there": self.known,
+            "removed_earlier": self.removed,
             "geometries_there_with_other_labels": self.relabelled,
             "left_out": self.left_out,
             "atoms_added": self.atoms,
@@ -119,6 +120,7 @@ def ingest(
             copy = seen.count(batch)
             fresh = seen.fresh(batch, copy)
             result.known += int((~fresh).sum())
+            result.removed += seen.gone(batch, fresh)
             if zeros and result.known:
                 known_zeros.update(zeros.intersection(keys(batch.uid[~fresh])))
             if fresh.any():
@@ -183,14 +185,6 @@ def _select(batch: Batch, keep: Any) -> Batch:
     return batch.take(np.flatnonzero(keep))
 
 
-def _by_group(batch: Batch) -> NDArray[np.int64] | None:
-    """The order that sorts by group and changes nothing else, None where that is so already."""
-    groups = batch.group.tolist()
-    rank = {g: i for i, g in enumerate(sorted(set(groups)))}
-    number = np.array([rank[g] for g in groups])
-    return None if (np.diff(number) >= 0).all() else np.argsort(number, kind="stable")
-
-
 class _Seen:
     """Counts uids: the k-th copy in the input is new when the store holds fewer than k."""
 
@@ -202,6 +196,7 @@ class _Seen:
         """Take note of what the store holds now."""
         index = Index.load(snapshot)
         self.stored = index.counts()
+        self.live = set(keys(index.uid[index.state == LIVE]))
         self.geometries = np.sort(_short(index.geometry[index.state == LIVE]))
         self.known = {s.name for s in segments(snapshot)}
         #: and those that are being written, which another process may have stored under the same name meanwhile
@@ -221,6 +216,10 @@ class _Seen:
             return np.ones(len(batch), bool)
         stored = self.stored
         return np.asarray(copy > np.array([stored.get(key, 0) for key in keys(batch.uid)]))
+
+    def gone(self, batch: Batch, fresh: NDArray[np.bool_]) -> int:
+        """How many of those that are not fresh were removed or replaced, so that none of their kind counts."""
+        return 0 if fresh.all() else sum(key not in self.live for key in keys(batch.uid[~fresh]))
 
     def relabelled(self, batch: Batch) -> int:
         """How many configurations have a geometry that the store holds, with labels that it does not."""
@@ -335,7 +334,7 @@ class _SegmentWriter:
     def _cut(self) -> None:
         batch, copy = Batch.concatenate(self.waiting), np.concatenate(self.copies)
         self.waiting, self.copies = [], []
-        order = _by_group(batch)
+        order = group_order(batch)
         if order is not None:
             batch, copy = batch.take(order), copy[order]
         batch, copy = self._fresh(batch, copy)  # since it was judged, the store may have been looked at again
@@ -395,14 +394,9 @@ class _SegmentWriter:
 
     def _name(self, batch: Batch) -> str:
         """A name made of the content, so that a repeated run makes the same store."""
-        h = hashlib.sha256(batch.uid.tobytes())
-        for copy in range(1, 1_000_000):
-            name = h.hexdigest()[:16]
-            if name not in self.seen.names:
-                self.seen.names.add(name)
-                return name
-            h.update(copy.to_bytes(4, "little"))  # a whole segment that is a copy of another one
-        raise AssertionError("unreachable")
+        name = segment_name(batch, self.seen.names)
+        self.seen.names.add(name)
+        return name
 
 
 def with_overrides(options: ReadOptions, **values: Any) -> ReadOptions:

@@ -95,25 +95,13 @@ INDEX = _table(
     ("geometry", ("configuration", "geometry_byte"), "u1", "1", "geometry hash, see configurations"),
     ("segment", ("configuration",), "i4", "1", "segment, as a position in the list of segments in the attributes"),
     ("position", ("configuration",), "i4", "1", "position in the segment"),
-    ("state", ("configuration",), "u1", "1", "0 live, 1 deleted, 2 replaced"),
-    (
-        "facts",
-        ("configuration", "fact"),
-        "f8",
-        "1, eV, Å^3, eV/Å, eV/Å^3, 1",
-        "number of atoms, energy, volume of a periodic cell, largest force, pressure, sum of 1, 2, 4 for each periodic "
-        "lattice vector; NaN = missing",
-        True,
-    ),
-    (
-        "elements",
-        ("configuration", "element_byte"),
-        "u1",
-        "1",
-        "which elements: bit z mod 8 of byte z div 8 is set for atomic number z",
-        True,
-    ),
-)
+    ("state", ("configuration",), "u1", "1", "0 live, 1 removed, 2 replaced, 3 moved: the same content is elsewhere"),
+    ("facts", ("configuration", "fact"), "f8", "1, eV, Å^3, eV/Å, eV/Å^3, 1",
+     "number of atoms, energy, volume of a periodic cell, largest force, pressure, sum of 1, 2, 4 for each periodic "
+     "lattice vector; NaN = missing", True),
+    ("elements", ("configuration", "element_byte"), "u1", "1",
+     "which elements: bit z mod 8 of byte z div 8 is set for atomic number z", True),
+)  # fmt: skip
 ANNOTATIONS = _table(
     ("uid", ("configuration", "uid_byte"), "u1", "1", "configurations that have it, by content hash, sorted"),
     ("value", ("configuration",), "str", "1", "what was said about each, JSON text; flags have none", True),

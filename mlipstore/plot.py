@@ -30,6 +30,7 @@ def plot(
     ref: str | None = None,
     groups: Sequence[str] | None = None,
     progress: Callable[[str, int, int], None] | None = None,
+    where: str | None = None,
 ) -> list[Path]:
     """Draw a stored model on the data it was fitted to; the rows stream once, memory does not depend on their number.
 
@@ -42,6 +43,7 @@ def plot(
     :param directory: where the files go; made if it is not there
     :param format: one of ``FORMATS``; PNG has 150 dpi, the others are vectors with the clouds of points rasterised
     :param groups: only these groups; None = all
+    :param where: only configurations for which this expression is true
     :return: the files, in the order of drawing
     :raises MissingDependencyError: matplotlib is not installed
     :raises SettingsError: unknown format, or nothing to draw
@@ -64,7 +66,7 @@ def plot(
             return [_save(figure, folder / f"{stem}-{name}.{suffix}", suffix) for name, figure in drawn]
         found = refit(repository, model, ref, check_memory=False)
         folder = _writable(Path(directory))
-        collected = collect(found, groups, progress)
+        collected = collect(found, groups, progress, where)
         stored = repository.at(ref).attributes(f"models/{found.model.id}").get("uncertainty")
         stem = file_stem(found.model.name, found.model.id)
         return [

@@ -19,9 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .columns import COLUMNS, Column, Columns, Elements, SplitOf, Text, Uids
+from .configuration import Batch
 from .errors import UnknownNameError, listed, nearest
 from .expression import ExpressionError, Node, parse
-from .index import LIVE, Index
+from .index import LIVE, Index, read_batch
 from .snapshot import Snapshot
 
 Mask = NDArray[np.bool_]
@@ -120,6 +121,14 @@ def table(selection: Selection, names: Sequence[str], split: SplitOf | None = No
             values[name] = _plain(name, column, positions)
         for row in zip(*values.values(), strict=True):
             yield dict(zip(values, row, strict=True))
+
+
+def read_selection(selection: Selection) -> Iterator[Batch]:
+    """The configurations of a selection, one batch per segment."""
+    for segment, positions in selection.segments():
+        first, last = int(positions[0]), int(positions[-1]) + 1
+        batch = read_batch(selection.snapshot, segment, first, last)
+        yield batch if len(positions) == last - first else batch.take(positions - first)
 
 
 def head(

@@ -8,10 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .blocks import SegmentGroups
+from .columns import SplitOf
 from .errors import SettingsError, UnknownNameError
 from .features import find_model
 from .fit import FitResult, Problem, data_digest, load, prepare
 from .runfile import Fit
+from .split import UNUSED
 from .store import Repository
 
 
@@ -54,3 +57,25 @@ def refit(repository: Repository, model: str, ref: str | None = None, check_memo
     if not unchanged:
         problem = prepare(repository, settings, stored.provenance["data_snapshot"], check_memory)
     return Refit(stored, settings, problem)
+
+
+def split_of(found: Refit) -> SplitOf:
+    """The part that each configuration of a segment plays in a stored model."""
+    matrix, table = found.problem.matrix, found.problem.table
+
+    def parts(segment: str) -> NDArray[np.int8]:
+        snapshot, here = matrix.snapshot, f"configurations/{segment}/"
+        if segment not in matrix.index.number:  # it came later
+            raise SettingsError(
+                f"model {found.model.name!r} was fitted to other data: its parts are those of version {snapshot.id}. "
+                f"Ask for them there, with --ref {snapshot.id[:8]}."
+            )
+        members = SegmentGroups(
+            segment,
+            snapshot.read(here + "geometry"),
+            snapshot.read(here + "group").astype(object),
+            matrix.selection.of(segment),
+        )
+        return np.where(members.live, table.split(members), UNUSED).astype(np.int8)
+
+    return parts

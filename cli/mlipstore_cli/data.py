@@ -63,8 +63,8 @@ def ingest(
         energy_key=energy_key, force_key=force_key, stress_key=stress_key, virial_key=virial_key,
         energy_unit=energy_unit, length_unit=length_unit, force_unit=force_unit, stress_unit=stress_unit,
         stress_sign=stress_sign, stress_order=stress_order, group_by=group_by, index=index,
-        group_stress_unit=_pairs(group_stress_unit, "--group-stress-unit"),
-        group_stress_order=_pairs(group_stress_order, "--group-stress-order"),
+        group_stress_unit=pairs(group_stress_unit, "--group-stress-unit"),
+        group_stress_order=pairs(group_stress_order, "--group-stress-order"),
         type_map=tuple((type_map or "").replace(",", " ").split()),
     )  # fmt: skip
     with Meter("ingest", "files", quiet) as meter, store_to_fill(store) as repository:
@@ -134,7 +134,7 @@ def _descriptor(given: str, settings: list[str], repository: Repository) -> RunF
             raise SettingsError("--set goes with a descriptor given by name, such as -d snap; edit the file instead.")
         return load(given)
     table: dict[str, Any] = {"type": given}
-    for key, value in _pairs(settings, "--set", "KEY=VALUE").items():
+    for key, value in pairs(settings, "--set", "KEY=VALUE").items():
         try:
             table[key] = tomllib.loads(f"value = {value}")["value"]
         except tomllib.TOMLDecodeError:
@@ -144,7 +144,7 @@ def _descriptor(given: str, settings: list[str], repository: Repository) -> RunF
     return RunFile.from_dict({"descriptor": table}, f"--descriptor {given}")
 
 
-def _pairs(values: list[str] | None, option: str, form: str = "GROUP=VALUE") -> dict[str, str]:
+def pairs(values: list[str] | None, option: str, form: str = "GROUP=VALUE") -> dict[str, str]:
     """Repeated ``GROUP=VALUE`` options as a dictionary."""
     from mlipstore.errors import SettingsError
 

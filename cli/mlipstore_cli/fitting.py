@@ -20,6 +20,9 @@ def fit(
     weight: Annotated[
         list[str] | None, typer.Option(metavar="GROUP.kind=VALUE", help="Change one weight (repeatable); * = all.")
     ] = None,
+    where: Annotated[
+        str | None, typer.Option("--where", "-w", help="Fit only these, e.g. 'max_force < 20'; part of the model.")
+    ] = None,
     solver: Annotated[str | None, typer.Option(help="Solver; 'list' prints what there is.")] = None,
     memory: Annotated[str | None, typer.Option(help="Memory the fit may take, e.g. 4GB.")] = None,
     from_factors: Annotated[
@@ -69,7 +72,7 @@ def fit(
     if solver is not None:
         kept = settings.solver.settings if settings.solver.type == solver else {}
         settings = replace(settings, solver=PluginTable(solver, settings=kept))
-    given: dict[str, Any] = {"features": features, "name": name, "max_memory": memory}
+    given: dict[str, Any] = {"features": features, "name": name, "max_memory": memory, "where": where}
     settings = replace(settings, **{k: v for k, v in given.items() if v is not None})
     chosen = units or (run.evaluate if run is not None else Evaluate()).units
     if plan:
@@ -172,6 +175,9 @@ def plot(
     output: Annotated[str, typer.Option("--output", "-o", help="Folder for the pictures.")] = "plots",
     format: Annotated[str, typer.Option(help="png, svg or pdf.")] = "png",
     group: Annotated[list[str] | None, typer.Option(help="Draw only this group (repeatable).")] = None,
+    where: Annotated[
+        str | None, typer.Option("--where", "-w", help="Draw only these, e.g. 'split == \"test\" and n_atoms > 20'.")
+    ] = None,
     ref: Ref = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -184,7 +190,7 @@ def plot(
     from .progress import Meter
 
     with Meter("plot", "rows", quiet) as meter:
-        paths = verb(Repository.open(store), model, output, format, ref, group or None, meter.stage)
+        paths = verb(Repository.open(store), model, output, format, ref, group or None, meter.stage, where)
     emit_paths(paths, json)
 
 

@@ -55,6 +55,8 @@ def show_ingest(result: Any, store: str, hint: bool = True) -> None:
     say(f"  {result.read:,} configurations read · {duration(result.seconds)}")
     if result.known:
         say(f"  {result.known:,} were there already")
+    if result.removed:
+        say(f"  of these, {result.removed:,} were removed or replaced and stay so; see mlipstore restore")
     if result.left_out:
         say(f"  {result.left_out:,} left out: not in the groups asked for")
     if result.added:

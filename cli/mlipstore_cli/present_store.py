@@ -33,6 +33,8 @@ def _show_store(facts: dict[str, Any]) -> None:
     say(f"{facts['path']} at {facts['snapshot'][:8]}")
     say(f"  {facts['configurations']:,} configurations · {facts['atoms']:,} atoms · {' '.join(facts['elements'])} · "
         f"{len(facts['groups'])} groups · {facts['segments']} segments")  # fmt: skip
+    if facts["removed"]:
+        say(f"  {facts['removed']:,} removed configurations do not count (query --removed, restore)")
     if facts["groups"]:
         table(["group", "configurations"], [[g, f"{n:,}"] for g, n in facts["groups"].items()])
     if facts["features"]:

@@ -13,7 +13,8 @@ from ..axes import turn
 from ..blocks import DesignMatrix, SegmentLabels
 from ..errors import SettingsError, unknown_name
 from ..metrics import ALL, KINDS, Entry, ErrorTable
-from ..refit import Refit
+from ..query import Selection, select
+from ..refit import Refit, split_of
 from ..split import SPLITS, UNUSED
 from ..units import GPA
 from .histogram import Histogram
@@ -150,11 +151,15 @@ class Collector:
 
 
 def collect(
-    refit: Refit, groups: Sequence[str] | None = None, progress: Callable[[str, int, int], None] | None = None
+    refit: Refit,
+    groups: Sequence[str] | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+    where: str | None = None,
 ) -> Collected:
     """Stream the rows of a model once.
 
     :param groups: only these; None = all
+    :param where: only configurations for which this expression is true
     :raises UnknownNameError: the model's data have no such group
     :raises SettingsError: no row is left
     """
@@ -165,26 +170,32 @@ def collect(
     chosen = np.array([groups is None or g in groups for g in table.groups])
     collector = Collector(table.groups)
     done, total = 0, refit.problem.plan.rows
-    for rows in _stream(refit, chosen):
+    selection = None if where is None else select(refit.problem.snapshot, where, split=split_of(refit))
+    for rows in _stream(refit, chosen, selection):
         collector.add(rows)
         done += len(rows.r)
         if progress is not None:
             progress("plot", done, total)
     out = collector.collected(refit.model.name, table.weight)
     if not out.kinds:
-        where = "" if groups is None else f" in {', '.join(map(repr, groups))}"
+        place = "" if groups is None else f" in {', '.join(map(repr, groups))}"
+        if where is not None:
+            place += f" where {where}"
         raise SettingsError(
-            f"model {refit.model.name!r} has no labelled training or test rows{where}, so there is nothing to draw."
+            f"model {refit.model.name!r} has no labelled training or test rows{place}, so there is nothing to draw."
         )
     return out
 
 
-def _stream(refit: Refit, chosen: NDArray[np.bool_]) -> Iterator[Rows]:
+def _stream(refit: Refit, chosen: NDArray[np.bool_], selection: Selection | None = None) -> Iterator[Rows]:
     """Rows of the chosen groups ``(groups,)``; the baseline is added back, so that labels are what was ingested."""
     matrix, table, x = refit.problem.matrix, refit.problem.table, refit.x
 
     def wanted(labels: SegmentLabels) -> NDArray[np.int8]:
-        return np.where(chosen[table.codes(labels)], table.split(labels), UNUSED).astype(np.int8)
+        mine = chosen[table.codes(labels)]
+        if selection is not None:
+            mine = mine & selection.of(labels.name)
+        return np.where(mine, table.split(labels), UNUSED).astype(np.int8)
 
     segment: SegmentLabels | None = None
     for labels, block in matrix.blocks(wanted):
