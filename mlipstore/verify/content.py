@@ -7,7 +7,7 @@ import numpy as np
 from ..errors import DamagedStoreError, MlipstoreError, StoreError
 from ..features import Feature, StoredBaseline
 from ..fit import load
-from ..index import Index, Segment, keys, read_batch, segments
+from ..index import MOVED, Index, Segment, keys, read_batch, segments
 from ..places import Place
 from ..snapshot import Snapshot
 from ..store import Repository
@@ -105,7 +105,7 @@ def _rows(snapshot: Snapshot, index: Index, name: str) -> None:
         np.array_equal(index.uid[rows], uid)
         and (index.segment[rows] == number).all()
         and np.array_equal(index.position[rows], np.arange(len(uid)))
-        and (index.state[rows] <= 2).all()
+        and (index.state[rows] <= MOVED).all()
     )
     if not same:
         raise DamagedStoreError(f"it does not say what segment {name} holds")

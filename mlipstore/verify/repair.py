@@ -12,7 +12,7 @@ from ..errors import MlipstoreError, StoreError
 from ..history import walk
 from ..icefiles.files import chunk_is_whole, parse_manifest, parse_ref, parse_snapshot, ref_key
 from ..icefiles.seals import Digest, read_seal, seal
-from ..index import LIVE, Index, enter, read_batch, segments
+from ..index import LIVE, MOVED, Index, enter, read_batch, segments
 from ..locks import locked
 from ..places import Objects, Place, objects_at, place_of
 from ..provenance import commit_metadata, new_run
@@ -172,7 +172,7 @@ def _index_is_whole(snapshot: Snapshot) -> bool:
         for s in index.segments:
             rows = index.rows(s.name)
             uid = snapshot.read(f"configurations/{s.name}/uid")
-            if not np.array_equal(index.uid[rows], uid) or (index.state[rows] > 2).any():
+            if not np.array_equal(index.uid[rows], uid) or (index.state[rows] > MOVED).any():
                 return False
         _ = index.geometry, index.segment, index.position, index.facts, index.elements
     except (MlipstoreError, IndexError, ValueError):

@@ -26,6 +26,7 @@ from mlipstore.query import select, table
 from mlipstore.runfile import Fit
 from mlipstore.show import show
 from mlipstore.store import Repository, StoreConflictError
+from mlipstore.verify import verify
 
 from ..small_store import add, configurations, plugins, small_store
 
@@ -163,6 +164,7 @@ def test_relabel_makes_other_labels_and_keeps_rows(repository: Repository, monke
 def test_a_new_group_moves_and_is_not_another_content(repository: Repository, tmp_path: Path) -> None:
     result = relabel(repository, "frame < 10", Relabel(group="first"))
     assert result.changed == 10 and result.changes == {"group": 10}
+    assert verify(repository.path).sound
     index = Index.load(repository.at())
     assert index.live_groups()["first"] == 10 and (index.state == MOVED).sum() == 10
     assert sum(index.counts().values()) == 70
