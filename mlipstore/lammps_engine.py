@@ -271,10 +271,7 @@ def _one(
 
         atom = int(np.argmin(types))
         symbol = chemical_symbols[int(batch.number[batch.atom_start[i] + atom])]
-        raise ComputeError(
-            f"{batch.place(i)}: atom {atom} is {symbol}, which the settings do not list "
-            f"(elements: {' '.join(setup.elements)}). Add it, or leave this configuration out."
-        )
+        raise unlisted_element(batch.place(i), atom, symbol, setup.elements)
     atoms = slice(int(batch.atom_start[i]), int(batch.atom_start[i + 1]))
     try:
         frame = frame_of(batch.cell[i], batch.pbc[i], batch.position[atoms])
@@ -295,6 +292,14 @@ def _one(
     active.prepare(setup, frame.boundary, "bin" if len(types) > _BIN_ATOMS else "nsq")
     active.place(frame, np.ascontiguousarray(types, np.int32), spin, charge)
     collect(active, frame, i)
+
+
+def unlisted_element(place: str, atom: int, symbol: str, elements: Sequence[str]) -> ComputeError:
+    """The error for an atom of an element that a reference potential does not know."""
+    return ComputeError(
+        f"{place}: atom {atom} is {symbol}, which the settings do not list (elements: {' '.join(elements)}). Add it, "
+        "or leave this configuration out."
+    )
 
 
 def session() -> Session:

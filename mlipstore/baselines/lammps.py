@@ -1,4 +1,4 @@
-"""A reference potential that LAMMPS evaluates: any pair style."""
+"""A reference potential of LAMMPS: any pair style."""
 
 from __future__ import annotations
 
@@ -11,13 +11,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from ..computing import Reference
+from ..computing import Reference, type_index
 from ..configuration import Batch
-from ..errors import SettingsError, listed, nearest
-from ..lammps_engine import SPIN_FORCES, Setup, evaluate
+from ..errors import MissingDependencyError, SettingsError, listed, nearest
+from ..kernels import load
+from ..kernels.calls import unlisted
+from ..kernels.pair import Zbl
+from ..lammps_engine import SPIN_FORCES, Setup, evaluate, unlisted_element
+from ..lammps_pairs import compiled
 from ..named_files import digest, entries, expected, gather, laid_out, matching
 from ..settings_values import element_symbols, flag, lines
 
+BACKENDS = ("native", "lammps")
+BACKEND_VARIABLE = "MLIPSTORE_BASELINE_BACKEND"
 _ATOM_STYLES = ("atomic", "charge", "spin")
 
 
@@ -82,7 +88,18 @@ class Lammps:
         return "-".join(["lammps", *(dict.fromkeys(styles) or ["zero"])])
 
     def evaluate(self, batch: Batch) -> Reference:
-        """Energy, force and stress of each configuration; stress is 0 unless periodic in all directions."""
+        """Energy, force and stress of each configuration; stress is 0 unless periodic in all directions.
+
+        Styles that :mod:`mlipstore.lammps_pairs` knows are computed without LAMMPS, with equal results to rounding;
+        ``MLIPSTORE_BASELINE_BACKEND=lammps`` takes LAMMPS for them as well.
+        """
+        here = _compiled(self) if _backend() == "native" else None
+        if here is not None:
+            types = type_index(batch.number, self.elements)
+            found = unlisted(batch, types)
+            if found is not None:
+                raise unlisted_element(*found, self.elements)
+            return here.evaluate(batch, types)
         potential: tuple[str, ...] = _placed(self)
         if self.atom_style == "spin" and self.spin_forces:
             potential += (SPIN_FORCES,)
@@ -121,6 +138,31 @@ class Lammps:
         out = copy.copy(self)
         object.__setattr__(out, "content", {**self.content, **matching(self.files or (), content)})
         return out
+
+
+def _backend() -> str:
+    """``native`` unless the variable asks for LAMMPS.
+
+    :raises SettingsError: the variable asks for something that is not there
+    """
+    asked = os.environ.get(BACKEND_VARIABLE, "") or BACKENDS[0]
+    if asked not in BACKENDS:
+        raise SettingsError(f"{BACKEND_VARIABLE}={asked!r}; it is one of {listed(BACKENDS)}.")
+    return asked
+
+
+@functools.lru_cache(maxsize=16)
+def _compiled(baseline: Lammps) -> Zbl | None:
+    """The same potential without LAMMPS, None where that is not known or not built."""
+    if baseline.atom_style != "atomic" or baseline.files:
+        return None
+    made = compiled(len(baseline.elements), baseline.pair_style, baseline.pair_coeff)
+    if made is not None:
+        try:
+            load("pair", "baseline")
+        except MissingDependencyError:
+            return None
+    return made
 
 
 @functools.lru_cache(maxsize=16)

@@ -15,15 +15,13 @@ from numpy.typing import NDArray
 
 from ..computing import Rows, type_index
 from ..configuration import F8, Batch
-from ..errors import ComputeError, InputError, SettingsError, listed
+from ..errors import InputError, SettingsError, listed
 from ..snap_basis import kept, n_per_element
 from . import isa, load
+from .calls import call, unlisted
 
 if TYPE_CHECKING:
     from ..descriptors.snap import Snap
-
-#: A cell whose volume is below this fraction of the product of its edges is flat.
-FLAT_CELL = 1e-10
 
 
 @dataclass
@@ -186,58 +184,13 @@ def _kernel(snap: Snap, isa_name: str) -> Any:
 
 
 def _call(function: Any, snap: Snap, batch: Batch, *arguments: Any, **options: Any) -> None:
-    """Check the batch, call the kernel, name the configuration that fails."""
-    types = _types(snap, batch)
-    _check_geometry(batch)
-    try:
-        function(
-            batch.atom_start,
-            types,
-            np.ascontiguousarray(batch.position, np.float64),
-            np.ascontiguousarray(batch.cell, np.float64),
-            np.ascontiguousarray(batch.pbc, np.uint8),
-            *arguments,
-            **options,
-        )
-    except ValueError as error:
-        if len(error.args) != 2:
-            raise
-        message, index = error.args
-        raise ComputeError(f"{batch.place(index)}: {message}.") from None
-
-
-def _types(snap: Snap, batch: Batch) -> NDArray[np.int32]:
+    """:func:`call` after a check of the elements."""
     types = type_index(batch.number, snap.elements)
-    if len(types) and types.min() < 0:
-        from ase.data import chemical_symbols
-
-        atom = int(np.argmax(types < 0))
-        place = batch.place(int(np.searchsorted(batch.atom_start, atom, side="right")) - 1)
+    found = unlisted(batch, types)
+    if found is not None:
+        place, _, symbol = found
         raise InputError(
-            f"{place}: element {chemical_symbols[batch.number[atom]]} is not in the elements of the descriptor "
-            f"({listed(snap.elements)}). Add it there, or leave these configurations out."
+            f"{place}: element {symbol} is not in the elements of the descriptor ({listed(snap.elements)}). Add it "
+            "there, or leave these configurations out."
         )
-    return types
-
-
-def _check_geometry(batch: Batch) -> None:
-    """Positions are finite and the periodic cell vectors span something."""
-    finite = np.isfinite(batch.position).all(axis=1)
-    if not finite.all():
-        place = batch.place(int(np.searchsorted(batch.atom_start, int(np.argmin(finite)), side="right")) - 1)
-        raise InputError(f"{place}: a position is not a finite number. Correct or leave out this configuration.")
-    periodic = np.where(batch.pbc[:, :, None], batch.cell, 0.0)
-    gram = periodic @ periodic.transpose(0, 2, 1)
-    index = np.arange(3)
-    edges = gram[:, index, index].copy()
-    # A direction that is not periodic, or has no length to compare with, counts as a unit vector normal to the others.
-    gram[:, index, index] += np.where(batch.pbc, 0.0, 1.0)
-    scale = np.where(batch.pbc, edges, 1.0).prod(axis=1)
-    with np.errstate(invalid="ignore"):
-        flat = ~(np.linalg.det(gram) > FLAT_CELL**2 * scale)
-    if flat.any():
-        place = batch.place(int(np.argmax(flat)))
-        raise InputError(
-            f"{place}: it is periodic, but its cell vectors are missing or lie in one plane. Give the cell, or switch "
-            "pbc off in the directions that are not periodic."
-        )
+    call(function, batch, types, *arguments, **options)

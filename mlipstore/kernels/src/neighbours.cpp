@@ -259,7 +259,11 @@ int NeighbourFinder::find(std::int64_t i, const Cutoffs& cutoffs, bool by_type, 
             if (by_type && type != t) continue;
             const double dx = px_[p] - x, dy = py_[p] - y, dz = pz_[p] - z;
             const double d2 = dx * dx + dy * dy + dz * dz;
-            if (!(d2 < squared[type] && d2 > coincident)) continue;
+            if (!(d2 < squared[type])) continue;
+            if (!(d2 > coincident)) {
+                list.coincident++;
+                continue;
+            }
             const std::size_t to = list.size++;
             list.x[to] = dx;
             list.y[to] = dy;

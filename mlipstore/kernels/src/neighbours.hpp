@@ -18,8 +18,9 @@ struct PairList {
     Buffer<std::int32_t> atom;  // index of the neighbour in its configuration
     Buffer<std::int32_t> type;  // element of the neighbour
     std::size_t size = 0;
+    std::size_t coincident = 0;  // left out because they are where the atom is, the atom itself included
 
-    void clear() { size = 0; }
+    void clear() { size = coincident = 0; }
     void reserve(std::size_t n);
 };
 

@@ -1,13 +1,12 @@
 // Python face of the SNAP kernel: checks shapes, releases the interpreter lock, calls. One extension module for each
 // instruction set; `mlipstore.kernels` chooses.
-#include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
 #include <optional>
 
+#include "batch_arrays.hpp"
 #include "snap_rows.hpp"
 
 namespace nb = nanobind;
@@ -16,41 +15,17 @@ using namespace nb::literals;
 namespace {
 
 using mlipstore::BatchView;
+using mlipstore::In;
+using mlipstore::need;
+using mlipstore::Out;
 using mlipstore::SnapKernel;
 using mlipstore::SnapSettings;
-
-template <class T, int D>
-using In = nb::ndarray<const T, nb::ndim<D>, nb::c_contig, nb::device::cpu>;
-template <int D, class T = double>
-using Out = nb::ndarray<T, nb::ndim<D>, nb::c_contig, nb::device::cpu>;
-
-void need(bool condition, const char* message) {
-    if (!condition) throw nb::value_error(message);
-}
-
-// A batch whose shapes and indices are consistent; keeps no reference, the caller's arrays outlive the call.
-BatchView view(const SnapKernel& kernel, const In<std::int64_t, 1>& atom_start, const In<std::int32_t, 1>& type,
-               const In<double, 2>& position, const In<double, 3>& cell, const In<std::uint8_t, 2>& pbc) {
-    need(atom_start.shape(0) >= 1, "atom_start must have one value more than there are configurations");
-    const std::size_t n = atom_start.shape(0) - 1, atoms = type.shape(0);
-    need(position.shape(0) == atoms && position.shape(1) == 3, "position must be (atoms, 3)");
-    need(cell.shape(0) == n && cell.shape(1) == 3 && cell.shape(2) == 3, "cell must be (configurations, 3, 3)");
-    need(pbc.shape(0) == n && pbc.shape(1) == 3, "pbc must be (configurations, 3)");
-    const std::int64_t* start = atom_start.data();
-    need(start[0] == 0 && start[n] == std::int64_t(atoms), "atom_start must run from 0 to the number of atoms");
-    for (std::size_t i = 0; i < n; i++) {
-        need(start[i] <= start[i + 1], "atom_start must not decrease");
-        need(start[i + 1] - start[i] < (std::int64_t(1) << 31), "more than 2^31 atoms in one configuration");
-    }
-    for (std::size_t i = 0; i < atoms; i++)
-        need(type.data()[i] >= 0 && type.data()[i] < kernel.plan.settings.n_elements, "an element index is out of range");
-    return {std::int64_t(n), start, type.data(), position.data(), cell.data(), pbc.data()};
-}
+using mlipstore::view;
 
 void rows(SnapKernel& kernel, const In<std::int64_t, 1>& atom_start, const In<std::int32_t, 1>& type,
           const In<double, 2>& position, const In<double, 3>& cell, const In<std::uint8_t, 2>& pbc, Out<2> energy,
           std::optional<Out<2>> force, std::optional<Out<2>> stress, bool quadratic) {
-    const BatchView batch = view(kernel, atom_start, type, position, cell, pbc);
+    const BatchView batch = view(kernel.plan.settings.n_elements, atom_start, type, position, cell, pbc);
     const std::size_t columns = std::size_t(kernel.plan.n_columns);
     const std::size_t width =
         std::size_t(kernel.plan.settings.n_elements) * (quadratic ? columns + columns * (columns + 1) / 2 : columns);
@@ -70,7 +45,7 @@ void rows(SnapKernel& kernel, const In<std::int64_t, 1>& atom_start, const In<st
 
 void atom_components(SnapKernel& kernel, const In<std::int64_t, 1>& atom_start, const In<std::int32_t, 1>& type,
                      const In<double, 2>& position, const In<double, 3>& cell, const In<std::uint8_t, 2>& pbc, Out<2> out) {
-    const BatchView batch = view(kernel, atom_start, type, position, cell, pbc);
+    const BatchView batch = view(kernel.plan.settings.n_elements, atom_start, type, position, cell, pbc);
     need(out.shape(0) == type.shape(0) && out.shape(1) == std::size_t(kernel.plan.n_columns), "out must be (atoms, columns)");
     const nb::gil_scoped_release release;
     kernel.atom_components(batch, out.data());
@@ -80,7 +55,7 @@ void evaluate(SnapKernel& kernel, const In<std::int64_t, 1>& atom_start, const I
               const In<double, 2>& position, const In<double, 3>& cell, const In<std::uint8_t, 2>& pbc,
               const In<double, 2>& coefficients, bool quadratic, Out<1> energy, std::optional<Out<1>> atom_energy,
               std::optional<Out<2>> force, std::optional<Out<2>> stress) {
-    const BatchView batch = view(kernel, atom_start, type, position, cell, pbc);
+    const BatchView batch = view(kernel.plan.settings.n_elements, atom_start, type, position, cell, pbc);
     const std::size_t columns = std::size_t(kernel.plan.n_columns), n = std::size_t(batch.n), atoms = type.shape(0);
     need(coefficients.shape(0) == std::size_t(kernel.plan.settings.n_elements) &&
              coefficients.shape(1) == (quadratic ? columns + columns * (columns + 1) / 2 : columns),
@@ -99,7 +74,7 @@ void evaluate(SnapKernel& kernel, const In<std::int64_t, 1>& atom_start, const I
 std::int64_t count_pairs(SnapKernel& kernel, const In<std::int64_t, 1>& atom_start, const In<std::int32_t, 1>& type,
                          const In<double, 2>& position, const In<double, 3>& cell, const In<std::uint8_t, 2>& pbc,
                          Out<1, std::int64_t> pair_start) {
-    const BatchView batch = view(kernel, atom_start, type, position, cell, pbc);
+    const BatchView batch = view(kernel.plan.settings.n_elements, atom_start, type, position, cell, pbc);
     need(pair_start.shape(0) == type.shape(0) + 1, "pair_start must be (atoms + 1)");
     const nb::gil_scoped_release release;
     return kernel.count_pairs(batch, pair_start.data());
@@ -109,7 +84,7 @@ void pair_gradients(SnapKernel& kernel, const In<std::int64_t, 1>& atom_start, c
                     const In<double, 2>& position, const In<double, 3>& cell, const In<std::uint8_t, 2>& pbc,
                     const In<std::int64_t, 1>& pair_start, Out<1, std::int64_t> neighbour, Out<2> vector, Out<3> gradient,
                     Out<2> components) {
-    const BatchView batch = view(kernel, atom_start, type, position, cell, pbc);
+    const BatchView batch = view(kernel.plan.settings.n_elements, atom_start, type, position, cell, pbc);
     const std::size_t atoms = type.shape(0), columns = std::size_t(kernel.plan.n_columns);
     need(pair_start.shape(0) == atoms + 1, "pair_start must be (atoms + 1)");
     const std::size_t pairs = std::size_t(pair_start.data()[atoms]);
@@ -145,14 +120,7 @@ NB_MODULE(MLIPSTORE_MODULE, m) {
     m.attr("width") = MLIPSTORE_WIDTH;
     m.def("supported", &supported, "Instruction sets of this processor, narrowest first.");
 
-    nb::register_exception_translator([](const std::exception_ptr& p, void*) {
-        try {
-            std::rethrow_exception(p);
-        } catch (const mlipstore::ConfigurationError& error) {
-            PyErr_SetObject(PyExc_ValueError, nb::make_tuple(error.what(), error.index).ptr());
-        }
-    });
-
+    mlipstore::translate_errors();
     nb::class_<SnapKernel>(m, "SnapKernel")
         .def(
             "__init__",
