@@ -57,7 +57,7 @@ def store_groups() -> str:
 
 
 def _order(path: str) -> tuple[int, str]:
-    tops = ["", "configurations", "atoms", "index", "features", "baselines", "factors", "studies", "models"]
+    tops = ["", "configurations", "atoms", "index", "features", "baselines", "factors", "studies", "audits", "models"]
     top = path.split("/")[0]
     return (tops.index(top) if top in tops else len(tops), path)
 

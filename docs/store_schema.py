@@ -17,11 +17,13 @@ SINGLE = {("features/<feature-id>/<segment>", "A_F")}
 #: Form of the names that ``<...>`` stands for.
 NAMES = {"<segment>": "^[0-9a-f]{16}$", "<feature-id>": "^[0-9a-f]{12}$", "<baseline-id>": "^[0-9a-f]{12}$"}
 NAMES |= {"<model-id>": "^[0-9a-f]{12}$", "<set-id>": "^[0-9a-f]{12}$"}
-NAMES["<study-id>"] = "^[0-9a-f]{12}$"
+NAMES["<study-id>"] = NAMES["<audit-id>"] = "^[0-9a-f]{12}$"
 NAMES["<annotation>"] = "^(flag|value)-[A-Za-z_][A-Za-z0-9_]{0,63}$"
 NAMES["<factored-segment>"] = "^[0-9a-f]{16}-[0-9a-f]{12}$"
 #: Attributes and groups that may be left out.
 OPTIONAL = {
+    ("audits", "latest"),
+    ("audits", "waivers"),
     ("features/<feature-id>", "storage"),
     ("models/<model-id>", "uncertainty"),
     ("models/<model-id>", "also"),
@@ -45,6 +47,8 @@ ABOUT = {
     "factors/<feature-id>/<set-id>/<factored-segment>": "Kept factors of one segment.",
     "studies": "Searches for weights.",
     "studies/<study-id>": "One search: what was tried, and the errors of rows that were not fitted.",
+    "audits": "Findings of audits, what was waived, and which audit is the newest.",
+    "audits/<audit-id>": "Findings of one audit; which configurations each is about.",
     "models": "Fitted models.",
     "models/<model-id>": "One fitted linear model.",
     "models/<model-id>/metrics": "Its error table, one entry per group, split, kind and weighting.",
@@ -170,6 +174,31 @@ ATTRIBUTES: dict[str, dict[str, Any]] = {
             "type": "object",
         },
         "command": _text("The command that made the study."),
+    },
+    "audits": {
+        "latest": _text("Id of the newest audit."),
+        "waivers": {
+            "description": "Findings that a person says do not count: check, group (* = all) and reason.",
+            "type": "array",
+            "items": {"type": "object", "required": ["check", "group", "reason"]},
+        },
+    },
+    "audits/<audit-id>": {
+        "findings": {
+            "description": "What was found: check and its version, verdict, code, group (* = all), what in words, "
+            "evidence, remedy, number of configurations.",
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["check", "version", "verdict", "code", "group", "what", "evidence", "configurations"],
+            },
+        },
+        "passed": _list("Checks that found something in order.", "string"),
+        "configurations": _count("Configurations that were looked at."),
+        "data_snapshot": _text("Version of the store that was looked at."),
+        "data_digest": _text("Digest of their content hashes."),
+        "versions": {"description": "Versions of the packages that make the numbers.", "type": "object"},
+        "command": {"description": "The command that made the audit.", "type": "string"},
     },
     "models/<model-id>": {
         "alias": _ALIAS,

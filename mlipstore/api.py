@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .audit.run import AuditResult, audit
+from .audit.stored import apply_waivers
+from .audit.stored import store as keep_findings
 from .configuration import Batch, Configuration
 from .crossvalidation import CrossValidation, cross_validate
 from .errors import SettingsError, unknown_name
@@ -215,6 +218,25 @@ class Store:
     def plan(self, settings: str | Path | Mapping[str, Any] | Fit | None = None) -> FitPlan:
         """Rows, columns and projected memory of a fit, without running it."""
         return prepare(self.repository, _fit_settings(settings), self.ref).plan
+
+    def audit(
+        self,
+        where: str | None = None,
+        checks: Sequence[str] | None = None,
+        model: str | None = None,
+        keep: bool = False,
+    ) -> AuditResult:
+        """See :func:`mlipstore.audit.run.audit`.
+
+        :param keep: store the findings of all configurations of the newest version, see docs/audit.md
+        """
+        result = audit(self.repository, self.ref, where, checks=checks, model=model)
+        apply_waivers(result, self.snapshot)
+        if keep:
+            if where is not None or checks or self.ref is not None:
+                raise SettingsError("findings are kept of all checks of all configurations of the newest version.")
+            keep_findings(self.repository, result, "Store.audit")
+        return result
 
     def replay(self, model: str) -> ReplayResult:
         """Repeat a stored fit and compare bit for bit."""

@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .annotations import FLAG, VALUE, annotation_names, load_annotation
+from .audit.flags import flagged, is_check
 from .errors import SettingsError, UnknownNameError, listed, nearest
-from .index import FACTS, Index, keys
+from .index import FACTS, LIVE, Index, keys
 from .split import SPLITS
 
 #: Columns and what they mean; ``info.KEY`` and annotations come on top.
@@ -143,15 +144,26 @@ class Columns:
         return self._of_index(name, rows)
 
     def flagged(self, names: list[str], segment: str | None = None) -> NDArray[np.bool_]:
-        """Whether each configuration has one of these flags (any flag, if none is named)."""
+        """Whether each configuration has one of these flags (any flag, if none is named).
+
+        The name of a check of the audit stands for what the newest stored audit warns about.
+        """
+        checks = [n for n in names if n not in self.flags and is_check(n)]
         for name in names:
-            if name not in self.flags:
+            if name not in self.flags and name not in checks:
                 have = f"Known: {listed(self.flags)}." if self.flags else "There are no flags yet."
                 raise UnknownNameError(f"no flag {name!r}. {nearest(name, self.flags)}{have}")
         rows = slice(None) if segment is None else self.index.rows(segment)
         out = np.zeros(len(self.index.state[rows]), bool)
         for name in names or self.flags:
-            out |= self._flag(name)[rows]
+            out |= self._check(name)[rows] if name in checks else self._flag(name)[rows]
+        return out
+
+    def _check(self, name: str) -> NDArray[np.bool_]:
+        """Which configurations a check of the newest stored audit warns about."""
+        live = self.index.state == LIVE
+        out = np.zeros(len(live), bool)
+        out[live] = flagged(self.index.snapshot, self.index.uid[live], name)
         return out
 
     # ------------------------------------------------------------------- beside the index

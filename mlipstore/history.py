@@ -49,6 +49,11 @@ def _read(repository: icechunk.Repository, id_: str) -> tuple[Commit, list[dict[
     return commit, recent if follows else []
 
 
+def read_commit(repository: icechunk.Repository, id_: str) -> Commit:
+    """One version with all that it says about itself, which the list of its followers shortens."""
+    return _read(repository, id_)[0]
+
+
 def walk(repository: icechunk.Repository, id_: str) -> Iterator[Commit]:
     """A version and its ancestors, from new to old, read as they are asked for."""
     commit, recent = _read(repository, id_)

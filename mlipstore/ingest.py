@@ -126,6 +126,10 @@ def ingest(
             if fresh.any():
                 new = _select(batch, fresh)
                 result.relabelled += seen.relabelled(new)
+                if zeros and zero_stress == "missing":
+                    writer.zeros.update(
+                        g for g, key in zip(new.group.tolist(), keys(new.uid), strict=True) if key in zeros
+                    )
                 writer.add(new, copy[fresh])
         for name in include_groups or ():
             if name not in found:
@@ -303,6 +307,7 @@ class _SegmentWriter:
         self.copies: list[NDArray[np.int64]] = []
         self.ready: list[tuple[str, Batch, NDArray[np.int64]]] = []
         self.version: _Version | None = None
+        self.zeros: Counter[str] = Counter()  # stresses of zeros taken as missing, by group, since the last commit
         self.last_commit = time.monotonic()
 
     def add(self, batch: Batch, copy: NDArray[np.int64]) -> None:
@@ -360,8 +365,10 @@ class _SegmentWriter:
         n = sum(len(batch) for _, batch, _ in self.ready)
         message = f"ingest {n:,} configurations"
         metadata = commit_metadata(
-            "ingest", self.command, self.run, configurations=n, reader=self.result.report.to_json()
-        )
+            "ingest", self.command, self.run, configurations=n, reader=self.result.report.to_json(),
+            zero_stress=dict(self.zeros),
+        )  # fmt: skip
+        self.zeros.clear()
         written = {name: batch for name, batch, _ in self.ready}
         version, self.version = self.version, None
         try:

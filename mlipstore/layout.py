@@ -120,6 +120,11 @@ STUDIES = _table(
      "root mean square errors of the rows that were predicted"),
     ("run", ("trial",), "i4", "1", "run of the method that the trial belongs to"),
 )  # fmt: skip
+AUDITS = _table(
+    ("finding", ("entry",), "i4", "1", "finding, as a position in the list of findings in the attributes"),
+    ("uid", ("entry", "uid_byte"), "u1", "1", "content hash of a configuration that the finding is about"),
+    ("twin", ("entry",), "i4", "1", "which of the configurations of that hash that count, in the order of the index"),
+)
 METRICS = _table(
     ("group", ("entry",), "str", "1", "group, or * for all"),
     ("split", ("entry",), "str", "1", "train or test"),
@@ -144,6 +149,7 @@ GROUPS: dict[str, dict[str, ArraySpec]] = {
     "baselines/<baseline-id>/<segment>": BASELINES,
     "features/<feature-id>/<segment>": FEATURES,
     "factors/<feature-id>/<set-id>/<factored-segment>": FACTORS,
+    "audits/<audit-id>": AUDITS,
     "studies/<study-id>": STUDIES,
     "models/<model-id>": MODELS,
     "models/<model-id>/metrics": METRICS,

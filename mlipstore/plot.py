@@ -61,16 +61,17 @@ def plot(
     with style():  # a missing matplotlib is told before the pass over the rows
         study = _study(repository, model, ref)
         if study is not None:
-            stem, folder = file_stem(study.name, study.id), _writable(Path(directory))
+            stem, folder = file_stem(study.name, study.id), writable_folder(Path(directory))
             drawn = _study_figures(repository, study)
-            return [_save(figure, folder / f"{stem}-{name}.{suffix}", suffix) for name, figure in drawn]
+            return [save_figure(figure, folder / f"{stem}-{name}.{suffix}", suffix) for name, figure in drawn]
         found = refit(repository, model, ref, check_memory=False)
-        folder = _writable(Path(directory))
+        folder = writable_folder(Path(directory))
         collected = collect(found, groups, progress, where)
         stored = repository.at(ref).attributes(f"models/{found.model.id}").get("uncertainty")
         stem = file_stem(found.model.name, found.model.id)
         return [
-            _save(figure, folder / f"{stem}-{name}.{suffix}", suffix) for name, figure in _figures(collected, stored)
+            save_figure(figure, folder / f"{stem}-{name}.{suffix}", suffix)
+            for name, figure in _figures(collected, stored)
         ]
 
 
@@ -109,7 +110,7 @@ def _study_figures(repository: Repository, study: Study) -> Iterator[tuple[str, 
         yield "sensitivities", sensitivity(study, sensitivities(trials, study.values[study.balanced()]))
 
 
-def _writable(folder: Path) -> Path:
+def writable_folder(folder: Path) -> Path:
     """The folder, made if it is not there, after a trial that a file can be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -120,7 +121,7 @@ def _writable(folder: Path) -> Path:
     return folder
 
 
-def _save(figure: Figure, path: Path, format: str) -> Path:
+def save_figure(figure: Figure, path: Path, format: str) -> Path:
     """Write a picture that appears only when it is whole, with the same bytes every time."""
     metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(format)
     with written_whole(path) as part:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from .audit.flags import load as load_audit
+from .audit.flags import stored_audit
 from .errors import unknown_name
 from .features import aliases, other_names
 from .featurize import missing
@@ -28,6 +30,10 @@ def show(repository: Repository, name: str | None = None, ref: str | None = None
         **{other: ("models", i) for other, i in other_names(snapshot, "models").items()},
     }  # fmt: skip
     hits = {every[k] for k in every if k == name} or {every[k] for k in every if k.startswith(name)}
+    if not hits:
+        audit = stored_audit(snapshot, name)
+        if audit is not None:
+            return audit.to_json()
     if len(hits) != 1:
         raise unknown_name("segment, feature, baseline, study or model", name, every)
     kind, id_ = hits.pop()
@@ -78,6 +84,7 @@ def _store(snapshot: Snapshot) -> dict[str, Any]:
         every = {f"{e.kind}_{e.split}": e.rmse for e in m.errors if e.group == "*" and not e.weighted}
         models.append({"id": i, "alias": m.name, "also_called": m.also, "feature": m.provenance["feature"]["alias"],
                        "made": made[i].isoformat() if i in made else None, "rmse": every})  # fmt: skip
+    audit = load_audit(snapshot)
     return {
         "kind": "store",
         "path": str(snapshot.repository.path),
@@ -92,6 +99,7 @@ def _store(snapshot: Snapshot) -> dict[str, Any]:
         "features": features,
         "baselines": baselines,
         "studies": studies,
+        "audit": None if audit is None else {"id": audit.id, **audit.counts()},
         "models": models,
     }
 

@@ -33,7 +33,7 @@ from .errors import (
     nearest,
     unknown_name,
 )
-from .history import RECENT, Commit, References, check_name, repeated, walk
+from .history import RECENT, Commit, References, check_name, read_commit, repeated, walk
 from .icefiles.seals import check_snapshot, try_to_seal
 from .layout import FORMAT_VERSION, GROUPS, INDEX, ArraySpec
 from .leases import at_work
@@ -75,6 +75,7 @@ _TOP_GROUPS = (
     "features",
     "factors",
     "studies",
+    "audits",
     "models",
     "annotations",
     "index",
@@ -289,6 +290,16 @@ class Repository:
         except icechunk.IcechunkError as error:
             raise translate(error, str(self.path), "reading its versions", reading=True) from error
         return [c for c in line if c.verb not in ("", "create") or include_all]
+
+    def commit(self, id_: str) -> Commit:
+        """A version of a full id with all its metadata, of which the log leaves out long parts.
+
+        :raises StoreError: it cannot be read
+        """
+        try:
+            return read_commit(self._repository, id_)
+        except icechunk.IcechunkError as error:
+            raise translate(error, str(self.path), f"reading version {id_}", reading=True) from error
 
     def branches(self) -> dict[str, str]:
         """Id of the newest version of each branch."""

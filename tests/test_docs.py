@@ -200,6 +200,7 @@ def small_store(example_plugins: None, tmp_path_factory: pytest.TempPathFactory)
     with store.repository.transaction("annotate", {"verb": "annotate"}) as tx:
         annotations.write(tx.root, annotations.Annotation("flag", "odd", {bytes(32): None}))
         annotations.write(tx.root, annotations.Annotation("value", "note", {bytes(32): "a look at it"}))
+    store.audit(keep=True)
     return folder / "ta.mlip"
 
 

@@ -17,6 +17,10 @@ def show_facts(facts: dict[str, Any], units: str) -> None:
         _show_store(facts)
     elif kind == "model":
         _show_model(facts, units)
+    elif kind == "audit":
+        from .present_audit import show_stored
+
+        show_stored(facts)
     else:
         for key, value in facts.items():
             if key not in ("columns", "column_elements", "kind"):
@@ -48,6 +52,11 @@ def _show_store(facts: dict[str, Any]) -> None:
         say(f"  baseline {b['alias']} ({b['id']})")
     for s in facts["studies"]:
         say(f"  study {s['alias']} ({s['id']}): {s['trials']:,} trials")
+    if facts["audit"] is not None:
+        a = facts["audit"]
+        waived = f" · {a['waived']} waived" if a["waived"] else ""
+        counted = f"{a['errors']} errors · {a['warnings']} warnings{waived}"
+        say(f"  audit {a['id'][:8]}: {counted}, of {a['configurations']:,} configurations")
     if facts["models"]:
         models = facts["models"]
         header: list[str | tuple[str, ...]] = ["model", "id", "features"]

@@ -1,0 +1,80 @@
+"""What to type next: the command that repairs, or shows, what an audit found."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Collection, Sequence
+
+from .finding import Finding
+
+#: Codes of findings about which there is something to type, the most useful first.
+_FIRST = ("unreadable", "fractional", "transposed", "unit", "unit-and-sign", "sign", "virial", "order", "conflict",
+          "energy-force", "lost-forces", "leakage", "zero-stress")  # fmt: skip
+
+
+def command(findings: Sequence[Finding], source: str, stored: bool, verbs: Collection[str]) -> str:
+    """One command line for the worst of the findings that count; empty if there is nothing to do.
+
+    :param stored: whether ``source`` is a store whose findings are stored, else it is files
+    :param verbs: names of the commands that there are
+    """
+    told = sorted((f for f in findings if f.counts), key=_rank)
+    if not told:
+        return ""
+    first = told[0]
+    same = [f for f in told if (f.check, f.code) == (first.check, first.code)]
+    if first.remedy.get("stress_unit"):
+        same = [f for f in same if f.remedy.get("stress_unit") == first.remedy["stress_unit"]]
+    groups = [f.group for f in same if f.group != "*"]
+    if stored:
+        return _for_store(first, groups, source, verbs)
+    return _for_files(first, same, source)
+
+
+def _rank(f: Finding) -> tuple[int, int]:
+    return (f.verdict != "error", _FIRST.index(f.code) if f.code in _FIRST else len(_FIRST))
+
+
+def _for_store(first: Finding, groups: list[str], store: str, verbs: Collection[str]) -> str:
+    place = shlex.quote(store)
+    unit = first.remedy.get("stress_unit")
+    if unit and "relabel" in verbs and first.code == "unit" and first.remedy["read_as"] != unit:
+        units = f"--stress-was {shlex.quote(first.remedy['read_as'])} --stress-unit {shlex.quote(unit)}"
+        return f"mlipstore relabel {place} {units} --where {shlex.quote(where(groups))}"
+    flagged = f'flagged("{first.check.replace("-", "_")}")'
+    for verb, codes, option in (
+        ("mask", ("zero-stress",), "--stress "),
+        ("mask", ("lost-forces",), "--force "),
+        ("remove", ("conflict", "energy-force", "distance", "fractional", "transposed"), ""),
+    ):
+        if first.code in codes and verb in verbs:
+            return f"mlipstore {verb} {place} {option}--where {shlex.quote(flagged)}"
+    if "query" in verbs:
+        return f"mlipstore query {place} --where {shlex.quote(flagged)}"
+    return f"mlipstore audit {place} --check {first.check} --json"
+
+
+def _for_files(first: Finding, same: list[Finding], source: str) -> str:
+    options = []
+    for f in same:
+        if f.code == "unit" and f.group != "*":
+            options.append(f"--group-stress-unit {shlex.quote(f.group + '=' + f.remedy['stress_unit'])}")
+        elif f.code == "order" and "stress_order" in f.remedy:
+            options.append(f"--group-stress-order {shlex.quote(f.group + '=' + f.remedy['stress_order'])}")
+    if first.code == "length-unit":
+        options.append("--length-unit Bohr")
+    if options:
+        return f"mlipstore ingest NEW.mlip {source} {' '.join(options)}"
+    return f"mlipstore audit {source} --check {first.check} --json"
+
+
+def where(groups: Sequence[str]) -> str:
+    """An expression that selects groups.
+
+    >>> where(["a"]), where(["a", "b"])
+    ("group == 'a'", "group in ('a', 'b')")
+    """
+    names = [repr(g) for g in groups]
+    if len(names) == 1:
+        return f"group == {names[0]}"
+    return f"group in ({', '.join(names)})" if names else ""

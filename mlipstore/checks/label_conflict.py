@@ -1,0 +1,72 @@
+"""Copies whose labels differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from mlipstore.audit.finding import Finding
+from mlipstore.audit.material import Material
+
+
+@dataclass(frozen=True)
+class LabelConflict:
+    """Of equal geometries with different energies at most one is right.
+
+    :param energy: smallest difference in eV per cell that is told; ``error``: in eV per atom, from which it is an error
+    :param force: difference of the largest force in eV/Å that is told
+    """
+
+    version: ClassVar[int] = 1
+    energy: float = 1e-3
+    error: float = 1e-3
+    force: float = 0.05
+
+    def run(self, data: Material) -> Iterator[Finding]:
+        s = data.summary
+        found = []
+        for c in data.copies:
+            e = s.energy[c]
+            spread = float(np.nanmax(e) - np.nanmin(e)) if np.isfinite(e).any() else 0.0
+            f = s.force_max[c]
+            forces = float(np.nanmax(f) - np.nanmin(f)) if np.isfinite(f).any() else 0.0
+            if spread > self.energy or forces > self.force:
+                found.append((spread, forces, c))
+        if not found:
+            if data.copies:
+                yield Finding("ok", f"labels of {len(data.copies):,} copied geometries agree")
+            return
+        found.sort(key=lambda x: -x[0])
+        by_energy = [x for x in found if x[0] > self.energy]
+        strong = [x for x in found if x[0] > self.error * s.n_atoms[x[2][0]]]
+        listed = [
+            {
+                "difference_eV": spread,
+                "n_atoms": int(s.n_atoms[c[0]]),
+                "energies_eV": s.energy[c].tolist(),
+                "places": [s.place(int(i)) for i in c],
+                "groups": [s.groups[s.group[i]] for i in c],
+            }
+            for spread, _, c in found[:50]
+        ]
+        evidence = {
+            "geometries": len(by_energy),
+            "largest_eV": found[0][0],
+            "forces_only": len(found) - len(by_energy),
+            "conflicts": listed,
+        }
+        yield Finding(
+            "error" if strong else "warning",
+            f"{len(found):,} copied geometries with other labels, energies up to {found[0][0]:,.3g} eV apart",
+            "*",
+            "conflict",
+            evidence,
+            np.sort(np.concatenate([c for *_, c in found])),
+            {"action": "remove"},
+        )
+
+
+plugin = LabelConflict

@@ -1,0 +1,63 @@
+"""Configurations that are copies but for a little noise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from mlipstore.audit.finding import Finding
+from mlipstore.audit.material import Material
+from mlipstore.audit.pairs import NEARLY
+
+
+@dataclass(frozen=True)
+class NearCopies:
+    """Cell and all positions equal to 0.002 Å: a copy with noise, or two steps of a trajectory.
+
+    :param energy: difference in eV per atom that such a small change cannot make
+    """
+
+    version: ClassVar[int] = 1
+    energy: float = 0.005
+
+    def run(self, data: Material) -> Iterator[Finding]:
+        s, p = data.summary, data.pairs
+        near = np.flatnonzero(p.nearly)
+        if not len(near):
+            yield Finding("ok", f"no copies within {NEARLY:g} Å", evidence={"copies": 0})
+            return
+        second = np.unique(p.second[near])
+        off = np.abs(p.energy[near]) / s.n_atoms[p.first[near]]
+        across = int((s.group[p.first[near]] != s.group[p.second[near]]).sum())
+        evidence = {
+            "copies": len(second),
+            "pairs": len(near),
+            "across_groups": across,
+            "largest_difference_eV_per_atom": float(np.nanmax(off)),
+        }
+        conflict = near[off > self.energy]
+        if len(conflict):
+            both = np.unique(np.concatenate([p.first[conflict], p.second[conflict]]))
+            yield Finding(
+                "error",
+                f"{len(conflict):,} pairs within {NEARLY:g} Å of each other differ by up to "
+                f"{np.nanmax(off):.2g} eV/atom",
+                "*",
+                "conflict",
+                evidence,
+                both,
+            )
+        yield Finding(
+            "warning",
+            f"{len(second):,} nearly exact copies (within {NEARLY:g} Å), {across:,} pairs across groups",
+            "*",
+            "near-copies",
+            evidence,
+            second,
+        )
+
+
+plugin = NearCopies
