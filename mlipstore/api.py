@@ -13,8 +13,10 @@ from .audit.stored import apply_waivers
 from .audit.stored import store as keep_findings
 from .configuration import Batch, Configuration
 from .crossvalidation import CrossValidation, cross_validate
+from .diff import Difference, diff
 from .errors import SettingsError, unknown_name
 from .export import ExportResult, export
+from .export_data import DataExport, export_data
 from .factor import FactorResult, factor
 from .factor import load as load_factors
 from .factor_fit import FactorProblem, fit_from_factors
@@ -30,6 +32,7 @@ from .query import DEFAULT_COLUMNS, Selection, read_selection, table
 from .query import select as selected
 from .reading import ReadOptions
 from .replay import ReplayResult, replay
+from .revert import RevertResult, revert
 from .reweight import Reweighted
 from .runfile import Fit, RunFile, Search
 from .runfile import load as load_run
@@ -114,7 +117,15 @@ class Store:
 
     def log(self) -> list[Commit]:
         """Versions, the newest first."""
-        return self.repository.log()
+        return self.repository.log(self.ref)
+
+    def diff(self, a: str, b: str | None = None) -> Difference:
+        """What leads from one version to another, see :func:`mlipstore.diff.diff`; ``b``: default this one."""
+        return diff(self.repository, a, b if b is not None else self.ref)
+
+    def at(self, ref: str) -> Store:
+        """The same store at another version."""
+        return Store(self.repository, ref)
 
     def _groups(self, kind: str) -> dict[str, Group]:
         snapshot = self.snapshot
@@ -258,6 +269,18 @@ class Store:
                check: int = 20) -> ExportResult:  # fmt: skip
         """See :func:`mlipstore.export.export`."""
         return export(self.repository, model, format, prefix, check, self.ref)
+
+    def export_data(self, format: str, output: str | Path | None = None, where: str | None = None) -> DataExport:
+        """Configurations in another format, see :func:`mlipstore.export_data.export_data`."""
+        return export_data(self.repository, format, output, where, self.ref)
+
+    def tag(self, name: str) -> str:
+        """Name this version; its id."""
+        return self.repository.tag(name, self.ref)
+
+    def revert(self, version: str, back_to: bool = False) -> RevertResult:
+        """Undo a version, see :func:`mlipstore.revert.revert`."""
+        return revert(self.repository, version, back_to, command="Store.revert")
 
 
 class Configurations:

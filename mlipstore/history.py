@@ -101,6 +101,14 @@ def repeated(repository: icechunk.Repository, parent: str, versions: Any) -> lis
     return out
 
 
+def changed_paths(repository: icechunk.Repository, before: str, after: str) -> set[str]:
+    """Groups and arrays that differ between a version and one that comes from it; ``""`` is the root."""
+    found = repository.diff(from_snapshot_id=before, to_snapshot_id=after)
+    nodes = {*found.new_groups, *found.new_arrays, *found.deleted_groups, *found.deleted_arrays,
+             *found.updated_groups, *found.updated_arrays, *found.updated_chunks}  # fmt: skip
+    return {node.strip("/") for node in nodes}
+
+
 def check_name(kind: str, name: str) -> None:
     """Refuse a name for a tag or branch that could not be told from something else.
 

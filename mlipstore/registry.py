@@ -16,7 +16,7 @@ from typing import Any
 
 from .errors import SettingsError, listed, nearest, unknown_name
 
-KINDS = ("readers", "descriptors", "baselines", "solvers", "exporters", "executors", "checks")
+KINDS = ("readers", "descriptors", "baselines", "solvers", "exporters", "writers", "executors", "checks")
 
 
 @cache

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+import zarr
+
+from .arrays import DIGEST
 from .audit.flags import load as load_audit
 from .audit.flags import stored_audit
-from .errors import unknown_name
+from .errors import SettingsError, unknown_name
 from .features import aliases, other_names
 from .featurize import missing
 from .fit import load
@@ -14,12 +18,24 @@ from .index import DELETED, LIVE, Index, segments
 from .store import Repository, Snapshot
 from .studies import Study
 
+#: What is shown of a group and an array: names, rows, numbers of a row.
+_LISTED, _ROWS, _WIDE = 1_000, 5, 20
+
 
 def show(repository: Repository, name: str | None = None, ref: str | None = None) -> dict[str, Any]:
     """Facts about the store, or about the segment, feature, baseline, study or model called ``name``.
 
+    :param name: also ``REF:PATH``, a group or array (or a name) in any version, or ``:PATH`` in this one
     :raises UnknownNameError: there is no such thing
     """
+    if name is not None and ":" in name:
+        before, _, path = name.partition(":")
+        if before and ref is not None:
+            raise SettingsError(f"{name!r} and --ref {ref} name two versions. Give one of them.")
+        snapshot = repository.at(before or ref)
+        if "/" not in path.strip("/") and path.strip("/") and not snapshot.exists(path.strip("/")):
+            return show(repository, path.strip("/"), snapshot.id)
+        return _node(snapshot, path.strip("/"))
     snapshot = repository.at(ref)
     if name is None:
         return _store(snapshot)
@@ -102,6 +118,51 @@ def _store(snapshot: Snapshot) -> dict[str, Any]:
         "audit": None if audit is None else {"id": audit.id, **audit.counts()},
         "models": models,
     }
+
+
+def _node(snapshot: Snapshot, path: str) -> dict[str, Any]:
+    """A group or an array as it is stored.
+
+    :raises UnknownNameError: there is none
+    """
+    if path and not snapshot.exists(path):
+        above, _, last = path.rpartition("/")
+        while above and not snapshot.exists(above):
+            above, _, last = above.rpartition("/")
+        inside = [] if above and isinstance(snapshot.root[above], zarr.Array) else snapshot.names(above)
+        raise unknown_name(f"group or array in {above or 'the store'}", last, inside)
+    node = snapshot.root[path] if path else snapshot.root
+    here = {"path": path, "snapshot": snapshot.id}
+    if isinstance(node, zarr.Array):
+        return {"kind": "array", **here, **_array(node), "first": _first(snapshot, path, node)}
+    names = snapshot.names(path)
+    nodes = {n: snapshot.root[f"{path}/{n}".lstrip("/")] for n in names[:_LISTED]}
+    return {
+        "kind": "group",
+        **here,
+        "attributes": {k: v for k, v in node.attrs.asdict().items() if k != DIGEST} if not path
+        else snapshot.attributes(path),
+        "groups": [n for n, g in nodes.items() if isinstance(g, zarr.Group)],
+        "arrays": {n: _array(a) for n, a in nodes.items() if isinstance(a, zarr.Array)},
+        "more": max(0, len(names) - _LISTED),
+    }  # fmt: skip
+
+
+def _array(array: zarr.Array[Any]) -> dict[str, Any]:
+    about = array.attrs.asdict()
+    return {"shape": list(array.shape), "type": "string" if array.dtype.kind in "OT" else str(array.dtype),
+            "axes": list(getattr(array.metadata, "dimension_names", None) or ()), "units": about.get("units"),
+            "about": about.get("long_name")}  # fmt: skip
+
+
+def _first(snapshot: Snapshot, path: str, array: zarr.Array[Any]) -> list[Any]:
+    """The first rows; hashes as hexadecimal digits."""
+    rows = snapshot.read(path, 0, min(array.shape[0], _ROWS))
+    if array.dtype == np.uint8 and array.ndim == 2:
+        return [row.tobytes().hex() for row in rows]
+    wide = rows.reshape(len(rows), -1)[:, :_WIDE] if rows.ndim > 1 and rows[:1].size > _WIDE else rows
+    plain: list[Any] = wide.tolist()
+    return plain
 
 
 def _study(study: Study) -> dict[str, Any]:

@@ -33,7 +33,7 @@ from .errors import (
     nearest,
     unknown_name,
 )
-from .history import RECENT, Commit, References, check_name, read_commit, repeated, walk
+from .history import RECENT, Commit, References, changed_paths, check_name, read_commit, repeated, walk
 from .icefiles.seals import check_snapshot, try_to_seal
 from .layout import FORMAT_VERSION, GROUPS, INDEX, ArraySpec
 from .leases import at_work
@@ -301,6 +301,13 @@ class Repository:
         except icechunk.IcechunkError as error:
             raise translate(error, str(self.path), f"reading version {id_}", reading=True) from error
 
+    def changed(self, before: str, after: str) -> set[str]:
+        """Groups and arrays (``""`` is the root) that differ between a version and one that comes from it, by id."""
+        try:
+            return changed_paths(self._repository, before, after)
+        except icechunk.IcechunkError as error:
+            raise translate(error, str(self.path), "comparing versions", reading=True) from error
+
     def branches(self) -> dict[str, str]:
         """Id of the newest version of each branch."""
         return {name: str(self._repository.lookup_branch(name)) for name in sorted(self._repository.list_branches())}
@@ -308,6 +315,14 @@ class Repository:
     def tags(self) -> dict[str, str]:
         """Id of the version that each tag names."""
         return {name: str(self._repository.lookup_tag(name)) for name in sorted(self._repository.list_tags())}
+
+    def names(self) -> dict[str, list[str]]:
+        """Branches and tags of each version that has some."""
+        out: dict[str, list[str]] = {}
+        for table in (self.branches(), self.tags()):
+            for name, id_ in table.items():
+                out.setdefault(id_, []).append(name)
+        return out
 
     # ----------------------------------------------------------------- write
     @contextmanager

@@ -18,7 +18,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from . import auditing, choosing, data, editing, factoring, fitting, keeping, looking, runs, sharing
+from . import auditing, choosing, data, editing, factoring, fitting, keeping, looking, runs, sharing, versions
 from .ranks import works_for_another
 
 app = typer.Typer(
@@ -30,7 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (data, auditing, fitting, factoring, choosing, looking, editing, sharing, keeping, runs):
+for module in (data, auditing, fitting, factoring, choosing, looking, versions, editing, sharing, keeping, runs):
     module.register(app)
 
 

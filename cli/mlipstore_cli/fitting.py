@@ -152,19 +152,55 @@ def predict(
 
 def export(
     store: Store,
-    model: Model,
-    format: Annotated[str, typer.Option(help="Format of the files, e.g. lammps-snap.")] = "lammps-snap",
-    output: Annotated[str | None, typer.Option("--output", "-o", help="Path without suffix.")] = None,
+    model: Annotated[
+        str | None, typer.Argument(metavar="[MODEL]", help="Name or id of a model; none exports configurations.")
+    ] = None,
+    format: Annotated[
+        str, typer.Option(help="Of a model: lammps-snap. Of configurations: extxyz, ase-db, fitsnap, n2p2.")
+    ] = "lammps-snap",
+    output: Annotated[
+        str | None,
+        typer.Option("--output", "-o", help="Path, of a model without suffix. Nothing is overwritten by data."),
+    ] = None,
+    where: Annotated[
+        str | None, typer.Option("--where", "-w", help="Only these configurations, e.g. 'group == \"surface\"'.")
+    ] = None,
     check: Annotated[int, typer.Option(help="Configurations to compare in the other program; 0 = none.")] = 20,
     ref: Ref = None,
     json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Write a model for another program and check it there."""
+    """Write a model for another program and check it there; or configurations with labels and groups.
+
+    What a format cannot hold is said, and how the file is read back. With a model, the column split of --where is that
+    of the model. Examples:
+
+    mlipstore export a.mlip fit-3C1A --format lammps-snap -o WBe
+
+    mlipstore export a.mlip --format extxyz --where '"W" in elements' -o tungsten.xyz
+    """
+    from mlipstore import registry
+    from mlipstore.errors import SettingsError
     from mlipstore.export import export as verb
+    from mlipstore.export_data import export_data, formats, unknown_format
+    from mlipstore.refit import refit, split_of
     from mlipstore.store import Repository
 
-    from .present import emit, show_export
+    from .present import Meter, emit, show_data_export, show_export
 
+    if format in formats():
+        repository = Repository.open(store)
+        split = None if model is None else split_of(refit(repository, model, ref, check_memory=False))
+        with Meter("export", "configurations", quiet) as meter:
+            data = export_data(repository, format, output, where, ref, split, meter)
+        emit(data, json, lambda: show_data_export(data))
+        return
+    if format not in registry.names("exporters"):
+        raise unknown_format(format)
+    if model is None:
+        raise SettingsError(f"say which model, or a format of configurations: --format {' or '.join(formats())}.")
+    if where is not None:
+        raise SettingsError("--where chooses configurations; a model is exported whole.")
     result = verb(Repository.open(store), model, format, output, check, ref)
     emit(result, json, lambda: show_export(result))
 

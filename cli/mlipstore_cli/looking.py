@@ -1,4 +1,4 @@
-"""``show`` and ``log``."""
+"""``show``."""
 
 from __future__ import annotations
 
@@ -12,13 +12,21 @@ from .common import Json, Ref, Store
 def show(
     store: Store,
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="A segment, featurization, baseline, study or model.")
+        str | None,
+        typer.Argument(
+            metavar="[NAME]", help="A segment, featurization, baseline, study or model; or REF:PATH, a group or array."
+        ),
     ] = None,
     ref: Ref = None,
     units: Annotated[str, typer.Option(help="Units of errors: standard or fitsnap.")] = "standard",
     json: Json = False,
 ) -> None:
-    """Show what the store holds, or one thing in it."""
+    """Show what the store holds, or one thing in it.
+
+    Any group or array of any version is REF:PATH, or :PATH in the newest one; docs/layout.md says what there is:
+
+    mlipstore show a.mlip v1.0:index/facts
+    """
     from mlipstore.show import show as verb
     from mlipstore.store import Repository
     from mlipstore.studies import Study
@@ -35,21 +43,6 @@ def show(
         emit_facts(facts, json, lambda: show_facts(facts, units))
 
 
-def log(
-    store: Store,
-    full: Annotated[bool, typer.Option("--full", help="Every commit with its command and versions.")] = False,
-    ref: Ref = None,
-    json: Json = False,
-) -> None:
-    """Show the versions of the store, the newest first; the commits of one run of a command are one line."""
-    from mlipstore.store import Repository
-
-    from .present_store import emit_log
-
-    emit_log(Repository.open(store).log(ref), full, json)
-
-
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     app.command()(show)
-    app.command()(log)

@@ -172,6 +172,18 @@ def show_predict(result: Any, units: str) -> None:
         say("  no labels in the file, so no errors")
 
 
+def show_data_export(result: Any) -> None:
+    """What was written, what the format could not hold, and how it is read back."""
+    groups = len(result.groups)
+    say(f"  {result.path}: {result.configurations:,} configurations of {groups:,} group{'' if groups == 1 else 's'}")
+    for why, n in result.left_out.items():
+        say(f"  {n:,} left out: {why}")
+    for what, n in result.lost.items():
+        say(f"  {n:,} without or with another: {what}")
+    options = [word for k, v in result.options.items() for word in (f"--{k.replace('_', '-')}", str(v))]
+    next_step("ingest", "STORE", result.path, *options)
+
+
 def show_export(result: Any) -> None:
     say("  " + " ".join(str(f) for f in result.files))
     if result.check:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json as jsonlib
-from collections.abc import Sequence
 from typing import Any
 
 from .error_tables import KINDS, UNITS, show_errors_long
-from .tables import alike, number, say, table
+from .tables import alike, say, table
 
 
 def show_facts(facts: dict[str, Any], units: str) -> None:
@@ -21,6 +20,8 @@ def show_facts(facts: dict[str, Any], units: str) -> None:
         from .present_audit import show_stored
 
         show_stored(facts)
+    elif kind in ("group", "array"):
+        _show_node(facts)
     else:
         for key, value in facts.items():
             if key not in ("columns", "column_elements", "kind"):
@@ -70,6 +71,34 @@ def _show_store(facts: dict[str, Any]) -> None:
         table(header, list(zip(*cells, strict=True)), left=3, title="  root mean square errors of the models:")
 
 
+def _show_node(facts: dict[str, Any]) -> None:
+    """A group or an array as it is stored."""
+    say(f"/{facts['path']} at {facts['snapshot'][:8]}")
+    if facts["kind"] == "array":
+        say(f"  {_described(facts)}")
+        for row in facts["first"]:
+            say(f"  {_short(row)}")
+        if facts["shape"][0] > len(facts["first"]):
+            say(f"  ... ({facts['shape'][0]:,})")
+        return
+    for key, value in facts["attributes"].items():
+        say(f"  {key}: {_short(value)}")
+    for name in facts["groups"]:
+        say(f"  {name}/")
+    for name, about in facts["arrays"].items():
+        say(f"  {name}: {_described(about)}")
+    if facts["more"]:
+        say(f"  and {facts['more']:,} more")
+
+
+def _described(array: dict[str, Any]) -> str:
+    """``100 x 3 (configuration x xyz) float64, eV: total energy``."""
+    axes = f" ({' x '.join(array['axes'])})" if array["axes"] else ""
+    unit = f", {array['units']}" if array["units"] not in (None, "1") else ""
+    about = f": {array['about']}" if array["about"] else ""
+    return f"{' x '.join(f'{n:,}' for n in array['shape'])}{axes} {array['type']}{unit}{about}"
+
+
 def _show_model(facts: dict[str, Any], units: str) -> None:
     from mlipstore.metrics import Entry
 
@@ -85,44 +114,3 @@ def _show_model(facts: dict[str, Any], units: str) -> None:
     say(f"  {facts['rows']:,} rows x {facts['columns']:,} · rank {facts['rank']} · condition {facts['condition']:.1e}")
     say(f"  weighted residual norm {facts['weighted_residual_norm']:.10g}")
     show_errors_long([Entry(**e) for e in facts["errors"]], units)
-
-
-def emit_log(commits: Sequence[Any], full: bool, as_json: bool) -> None:
-    """Versions; commits of one run of a command count as one line unless ``full``."""
-    if as_json:
-        print(jsonlib.dumps(
-            [{"id": c.id, "time": c.time.isoformat(), "message": c.message, **c.metadata} for c in commits], indent=1
-        ))  # fmt: skip
-        return
-    if full:
-        for c in commits:
-            say(f"{c.id}  {c.time:%Y-%m-%d %H:%M:%S}  {c.message}")
-            say(f"    {c.metadata.get('command', '')}")
-            say(f"    {_short(c.metadata.get('versions', {}))}")
-        return
-    runs: dict[str, list[Any]] = {}
-    for c in commits:
-        runs.setdefault(c.metadata.get("run") or c.id, []).append(c)
-    for group in runs.values():
-        c = group[0]
-        say(f"{c.id[:8]}  {c.time:%Y-%m-%d %H:%M}  {c.metadata.get('verb', ''):10s} {_summary(group)}")
-
-
-def _summary(commits: Sequence[Any]) -> str:
-    """One line on what a run of a command changed."""
-    first = commits[-1].message
-    verb = commits[0].metadata.get("verb")
-    if verb == "ingest":
-        n = sum(c.metadata.get("summary", {}).get("configurations", 0) for c in commits)
-        return f"{n:,} configurations"
-    if verb == "fit":
-        s = commits[0].metadata.get("summary", {})
-        parts = []
-        for kind in KINDS:
-            factor, unit = UNITS["standard"][kind]
-            for split in ("train", "test"):
-                value = s.get(f"{kind}_{split}_rmse")
-                if value is not None:
-                    parts.append(f"{kind} {split} {number(value * factor)} {unit}")
-        return f"{commits[0].message.removeprefix('fit ')}  {' · '.join(parts)}"
-    return f"{first}" + (f" ({len(commits)} versions)" if len(commits) > 1 else "")

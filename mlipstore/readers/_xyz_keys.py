@@ -166,6 +166,14 @@ def virial_assumption(options: ReadOptions, scale: float) -> str:
     return f"virial in {options.energy_unit or 'eV'}, {sign} positive: stress = virial/volume"
 
 
+def group_text(value: Any) -> str:
+    """The name of a group, which may be written as JSON."""
+    if type(value) is str and value.startswith("_JSON"):
+        with contextlib.suppress(ValueError):
+            value = json.loads(value[5:])
+    return str(value)
+
+
 def kept(
     info: Mapping[str, Any], names: tuple[str, ...], arrays: Mapping[str, Any], columns: tuple[str, ...]
 ) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from ..labels import FARTHEST, SKEW_TOLD, elements, place_of, symmetric_stress
 from ..reading import ReadOptions, ReadReport, group_name, voigt_order
 from ..units import factor
 from ._xyz import PAIR, Frame, parse_comment, parse_properties
-from ._xyz_keys import Plan, force_factor, kept, stress_rule, virial_assumption
+from ._xyz_keys import Plan, force_factor, group_text, kept, stress_rule, virial_assumption
 from ._xyz_lines import Place
 
 #: A block holds this many atoms or configurations.
@@ -265,7 +265,7 @@ class Runs:
         wanted = by_key or key
 
         def name(value: Any) -> str:
-            group = str(value) if key is not None and by_key is None else ""
+            group = group_text(value) if key is not None and by_key is None else ""
             if group and options.group_by == "auto":
                 return group
             auto = f"={group}" if group else "file"

@@ -63,7 +63,8 @@ class AseDb:
         options = self.options
         pairs: Mapping[str, Any] = row.key_value_pairs
         length = 1.0 if options.length_unit is None else factor("length", options.length_unit)
-        named = next((str(pairs[k]) for k in _GROUPS if k in pairs), "")
+        data: Mapping[str, Any] = row.data
+        named = next((str(found[k]) for found in (pairs, data) for k in _GROUPS if k in found), "")
         group = group_name(options, path, root, f"={named}" if named else "file", pairs, frame)
         energy = float("nan")
         found = row.get("energy") if options.energy_key is None else _find(row, options.energy_key)
@@ -81,6 +82,8 @@ class AseDb:
             forces *= 1.0 if options.force_unit is None else factor("force", options.force_unit)
         taken = {options.energy_key, *(_GROUPS if options.group_by == "auto" else ())}
         info = {k: plain(v) for k, v in pairs.items() if k not in taken}
+        if isinstance(data.get("info"), Mapping):  # what no key-value pair can hold
+            info |= {str(k): plain(v) for k, v in data["info"].items()}
         if row.get("free_energy") is not None:
             info["free_energy"] = plain(row.free_energy)
         spin = row.get("magmoms")
@@ -96,7 +99,7 @@ class AseDb:
             group=group,
             source=os.fspath(path),
             frame=frame,
-            spin=None if spin is None else _vectors(np.array(spin, float)),
+            spin=None if spin is None else _vectors(np.array(spin, float), len(row.numbers)),
             charge=None if charge is None else np.array(charge, float),
             info=info,
         )
@@ -120,8 +123,10 @@ def _find(row: Any, key: str) -> Any:
     return row.key_value_pairs.get(key, row.data.get(key))
 
 
-def _vectors(moments: F8) -> F8:
-    """Collinear moments point along z."""
+def _vectors(moments: F8, n: int) -> F8:
+    """Moments of ``n`` atoms as vectors; collinear ones point along z. SQLite has vectors one after another."""
+    if moments.size == 3 * n:
+        return moments.reshape(n, 3)
     return np.column_stack([np.zeros((len(moments), 2)), moments]) if moments.ndim == 1 else moments
 
 

@@ -27,7 +27,7 @@ from ..parts import Part
 from ..reading import ReadOptions, ReadReport, below, group_name, selected
 from ..units import factor
 from ._xyz import Frame, frames, frames_of, mapped
-from ._xyz_keys import Plan, force_factor, kept, plan_of, stress_rule, virial_assumption
+from ._xyz_keys import Plan, force_factor, group_text, kept, plan_of, stress_rule, virial_assumption
 from ._xyz_lines import Place, borders
 from ._xyz_runs import Runs
 
@@ -135,7 +135,7 @@ class ExtXyz:
                 forces = forces.astype(float)
             if options.force_unit is not None or per_energy != 1.0 or length != 1.0:
                 forces = forces * force_factor(options, report)
-        group = str(info[plan.group]) if plan.group is not None else ""
+        group = group_text(info[plan.group]) if plan.group is not None else ""
         if not group or options.group_by != "auto":
             group = group_name(options, path, root, f"={group}" if group else "file", info, index)
         positions = arrays[plan.positions]

@@ -1,0 +1,1 @@
+"""Writers of configurations, one plugin per file; see :mod:`mlipstore.writing`."""
