@@ -13,9 +13,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..errors import StoreError
+from ..errors import DamagedStoreError, StoreError
 from ..icefiles.files import Chunk, Version, chunk_is_whole, damaged, parse_manifest, parse_snapshot
-from ..icefiles.seals import Digest, parse_seal
+from ..icefiles.seals import Digest, parse_seal, read_seal
 from ..places import ObjectMissing, Objects
 
 #: ``progress(bytes done, bytes in all)``
@@ -110,9 +110,24 @@ class Copier:
 
     # ------------------------------------------------------------ what is needed
     def _look(self, pool: ThreadPoolExecutor, tips: Iterable[str]) -> None:
-        """Follow versions to their parents, to manifests, to chunks."""
+        fetched = _Waiting()
+        try:
+            self._follow(pool, tips, fetched)
+        except DamagedStoreError:
+            self._blame(fetched)
+            raise
+
+    def _blame(self, fetched: _Waiting) -> None:
+        """A version that is itself hurt leads to files that never were: it is what has to be named."""
+        for key in fetched.sizes:
+            seal = read_seal(self.source, key.partition("/")[2], self.where)
+            if seal is not None and key in seal and Digest.of(fetched[key]) != seal[key]:
+                raise damaged(self.where, key, "it does not match its seal") from None
+
+    def _follow(self, pool: ThreadPoolExecutor, tips: Iterable[str], fetched: _Waiting) -> None:
+        """From versions to their parents, to manifests, to chunks."""
         wanted, versions = deque(tips), dict[str, Version]()
-        fetched, old = _Waiting(), set[str]()
+        old = set[str]()
         while wanted:
             id_ = wanted.popleft()
             if id_ in versions:

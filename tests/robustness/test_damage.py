@@ -181,4 +181,4 @@ def test_damage_on_the_command_line(store: Path) -> None:
     ):
         (store.parent / "other.toml").write_text(RUN.replace("energy = 10.0", "energy = 11.0"))
         error = one_error(run(*words), 1, str(store), "checksum", "Restore")
-        assert place in error or feature in error or "configurations/" in error
+        assert any(p in error for p in (place, feature, "index/", "configurations/"))

@@ -29,6 +29,7 @@ from mlipstore.ingest import ingest
 from mlipstore.layout import GROUPS
 from mlipstore.runfile import Fit
 from mlipstore.store import Repository, Snapshot
+from mlipstore.uncertainty import uncertainty
 
 from ..robustness.content import content, differences
 from ..small_store import Slope, Waves, configurations, plugins, small_store
@@ -367,6 +368,7 @@ def test_every_group_opens_with_xarray(tmp_path: Path) -> None:
     repository = small_store(tmp_path / "data", 60)
     fit(repository, Fit(name="m"))
     factor(repository, Fit(name="m"))
+    uncertainty(repository, "m", folds=2)
     snapshot = repository.at()
     opened = set()
     for pattern, specs in GROUPS.items():
