@@ -104,6 +104,26 @@ def provenance() -> str:
     return table(("key", "meaning"), rows)
 
 
+# ------------------------------------------------------------------------ card
+def card() -> str:
+    """Keys of the dataset card."""
+    root = schema("card")
+
+    def rows(rules: dict[str, Any], above: str, needed: list[str]) -> Iterator[tuple[str, ...]]:
+        for key, rule in rules.items():
+            inner = rule.get("properties") or rule.get("items", {}).get("properties")
+            kind = f"[{above}{key}]" if inner and rule.get("type") == "object" else f"[[{above}{key}]]" if inner else ""
+            kind = kind or (
+                "list of texts" if rule.get("type") == "array" else _TYPES.get(rule.get("type", ""), "text")
+            )
+            yield f"`{above}{key}`", f"`{kind}`" if inner else kind, "yes" if key in needed else "", rule["description"]
+            if inner:
+                required = rule.get("required") or rule.get("items", {}).get("required", [])
+                yield from rows(inner, f"{above}{key}.", required)
+
+    return table(("key", "type", "needed", "meaning"), list(rows(root["properties"], "", root["required"])))
+
+
 # ---------------------------------------------------------------- command line
 def commands() -> Iterator[tuple[str, Callable[..., Any]]]:
     """Name and function of every command."""
@@ -283,6 +303,7 @@ def example_file(name: str) -> str:
 MAKERS: dict[str, Callable[..., str]] = {
     "store groups": store_groups,
     "provenance": provenance,
+    "card": card,
     "commands": command_line,
     "run file": run_file,
     "settings of": plugin_settings,

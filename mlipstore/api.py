@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .audit.run import AuditResult, audit
 from .audit.stored import apply_waivers
 from .audit.stored import store as keep_findings
+from .card import CardResult, load_card, set_card
 from .configuration import Batch, Configuration
 from .crossvalidation import CrossValidation, cross_validate
 from .diff import Difference, diff
@@ -273,6 +274,15 @@ class Store:
     def export_data(self, format: str, output: str | Path | None = None, where: str | None = None) -> DataExport:
         """Configurations in another format, see :func:`mlipstore.export_data.export_data`."""
         return export_data(self.repository, format, output, where, self.ref)
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """The dataset card of this version, empty if there is none."""
+        return load_card(self.snapshot)
+
+    def set_card(self, card: str | Path | Mapping[str, Any]) -> CardResult:
+        """Store a dataset card, see :func:`mlipstore.card.set_card`."""
+        return set_card(self.repository, card, command="Store.set_card")
 
     def tag(self, name: str) -> str:
         """Name this version; its id."""

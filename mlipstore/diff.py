@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .card import load_card
 from .features import aliases
 from .featurize import missing
 from .fit import load
@@ -95,7 +96,7 @@ def diff(repository: Repository, a: str | None = None, b: str | None = None) -> 
     _models(out, repository, old, new)
     out.studies = _studies(old, new)
     out.annotations = _annotations(old, new)
-    out.card = _pairs(_card(old), _card(new))
+    out.card = _pairs(load_card(old), load_card(new))
     return out
 
 
@@ -279,11 +280,6 @@ def _said(snapshot: Snapshot) -> dict[str, tuple[int, str]]:
             h.update("\0".join(map(str, snapshot.read(f"{here}/value").tolist())).encode())
         out[name] = (len(uid), h.hexdigest())
     return out
-
-
-def _card(snapshot: Snapshot) -> dict[str, Any]:
-    card: dict[str, Any] = snapshot.attributes("card").get("card", {}) if snapshot.exists("card") else {}
-    return card
 
 
 def _pairs(a: Any, b: Any, path: str = "") -> dict[str, list[Any]]:

@@ -10,6 +10,7 @@ import zarr
 from .arrays import DIGEST
 from .audit.flags import load as load_audit
 from .audit.flags import stored_audit
+from .card import load_card
 from .errors import SettingsError, unknown_name
 from .features import aliases, other_names
 from .featurize import missing
@@ -112,6 +113,7 @@ def _store(snapshot: Snapshot) -> dict[str, Any]:
         "elements": elements(snapshot),
         "groups": dict(sorted(groups.items())),
         "segments": len(index.live_segments()),
+        "card": load_card(snapshot),
         "features": features,
         "baselines": baselines,
         "studies": studies,

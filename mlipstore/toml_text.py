@@ -37,6 +37,8 @@ def read(path: str | Path) -> tuple[dict[str, Any], str]:
         raise SettingsError(f"cannot read {str(path)!r}: {e.strerror or e}.") from None
     try:
         return tomllib.loads(text), text
+    except RecursionError:
+        raise InputError("lists or tables are nested too deep.", str(path)) from None
     except tomllib.TOMLDecodeError as e:
         message = str(e)
         place = _AT.search(message)

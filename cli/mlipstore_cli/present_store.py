@@ -34,8 +34,48 @@ def _short(value: Any) -> str:
     return jsonlib.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else str(value)
 
 
+def show_card(card: dict[str, Any]) -> None:
+    """A dataset card, for people."""
+    version = f", version {card['version']}" if "version" in card else ""
+    say(f"  {card['title']}{version}{', ' + card['date'] if 'date' in card else ''}")
+    if "description" in card:
+        for line in card["description"].splitlines():
+            say(f"  {line}")
+    for author in card["authors"]:
+        details = [author[k] for k in ("affiliation", "orcid", "email") if k in author]
+        say(f"  by {author['name']}{' (' + ', '.join(details) + ')' if details else ''}")
+    say(f"  licence {card['licence']}")
+    for text in card.get("citation", ()):
+        say(f"  cite {text}")
+    for key in ("doi", "url"):
+        if key in card:
+            say(f"  {key} {card[key]}")
+    if "keywords" in card:
+        say(f"  keywords {', '.join(card['keywords'])}")
+    theory = dict(card.get("level_of_theory", {}))
+    if "cutoff" in theory:
+        theory["cutoff"] = f"{theory['cutoff']:g} eV"
+    if theory:
+        say(f"  level of theory: {' · '.join(f'{k.replace(chr(95), chr(32))} {v}' for k, v in theory.items())}")
+    if "code" in card:
+        say(f"  code: {' · '.join(' '.join(c[k] for k in ('name', 'version', 'url') if k in c) for c in card['code'])}")
+    if "units" in card:
+        said = " · ".join(f"{k.replace('_', ' ')} {v}" for k, v in card["units"].items())
+        say(f"  units of the sources: {said}; here eV and Å")
+
+
+def show_card_result(result: Any) -> None:
+    """What was stored, and what is not said."""
+    show_card(result.card)
+    if result.not_said:
+        say(f"  not said: {', '.join(result.not_said)}")
+    say(f"  committed {result.snapshot[:8]}" if result.changed else "  nothing to do: the store has this card")
+
+
 def _show_store(facts: dict[str, Any]) -> None:
     say(f"{facts['path']} at {facts['snapshot'][:8]}")
+    if facts["card"]:
+        show_card(facts["card"])
     say(f"  {facts['configurations']:,} configurations · {facts['atoms']:,} atoms · {' '.join(facts['elements'])} · "
         f"{len(facts['groups'])} groups · {facts['segments']} segments")  # fmt: skip
     if facts["removed"]:
