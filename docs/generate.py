@@ -297,7 +297,8 @@ def unit_table() -> str:
 def example_file(name: str) -> str:
     """A file of the repository, whole."""
     text = (ROOT / name).read_text(encoding="utf-8").rstrip("\n")
-    return f"```{'python' if name.endswith('.py') else 'toml'}\n{text}\n```"
+    kind = {".py": "python", ".slurm": "bash"}.get(Path(name).suffix, "toml")
+    return f"```{kind}\n{text}\n```"
 
 
 MAKERS: dict[str, Callable[..., str]] = {

@@ -16,6 +16,7 @@ from .configuration import Batch, Configuration
 from .crossvalidation import CrossValidation, cross_validate
 from .diff import Difference, diff
 from .errors import SettingsError, unknown_name
+from .executors import Executor
 from .export import ExportResult, export
 from .export_data import DataExport, export_data
 from .factor import FactorResult, factor
@@ -140,17 +141,25 @@ class Store:
                       command="Store.ingest")  # fmt: skip
 
     def featurize(
-        self, settings: str | Path | Mapping[str, Any], baseline: Mapping[str, Any] | None = None
+        self,
+        settings: str | Path | Mapping[str, Any],
+        baseline: Mapping[str, Any] | None = None,
+        executor: Executor | None = None,
     ) -> FeaturizeResult:
         """See :func:`mlipstore.featurize.featurize`.
 
         :param settings: a TOML file with ``[descriptor]`` (and ``[baseline]``), or the keys of ``[descriptor]``
+        :param executor: where it runs, e.g. ``mlipstore.executors.dask.Dask(2)``; here when None
         """
         feature, stored = _computed(settings, baseline)
-        return featurize(self.repository, feature, stored, command="Store.featurize")
+        return featurize(self.repository, feature, stored, executor, command="Store.featurize")
 
     def fit(
-        self, settings: str | Path | Mapping[str, Any] | Fit | None = None, factors: str = "none", full: bool = False
+        self,
+        settings: str | Path | Mapping[str, Any] | Fit | None = None,
+        factors: str = "none",
+        full: bool = False,
+        executor: Executor | None = None,
     ) -> FitResult:
         """See :func:`mlipstore.fit.fit` and :func:`mlipstore.factor_fit.fit_from_factors`.
 
@@ -158,13 +167,16 @@ class Store:
         :param factors: ``none``: rows stream; ``kept``: fit from kept factors, which must be there; ``keep``: compute
             those that are missing and keep them
         :param full: with factors, one pass over the rows for mean absolute and largest errors
+        :param executor: where the rows are gone over; here when None
         """
         wanted = _fit_settings(settings)
         if factors == "none":
-            return fit(self.repository, wanted, self.ref, command="Store.fit")
+            return fit(self.repository, wanted, self.ref, command="Store.fit", executor=executor)
         if factors not in ("kept", "keep"):
             raise SettingsError(f"factors is {factors!r}; it is one of none, kept, keep.")
-        return fit_from_factors(self.repository, wanted, self.ref, full, factors == "keep", command="Store.fit")
+        return fit_from_factors(
+            self.repository, wanted, self.ref, full, factors == "keep", executor, command="Store.fit"
+        )
 
     def reweighted(self, settings: str | Path | Mapping[str, Any] | Fit | None = None) -> Reweighted:
         """A fit held ready for other weights, see :class:`mlipstore.reweight.Reweighted`.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -19,11 +20,11 @@ from .axes import FRAMES, lammps_rotations, stress_rotations, turn
 from .computing import type_index
 from .errors import DamagedStoreError, SettingsError
 from .features import Feature, StoredBaseline
-from .featurize import missing, parts
+from .featurize import PART_BYTES, missing, parts
 from .index import Index, Segment, read_batch
 from .metrics import KINDS
 from .query import Selection, select
-from .split import UNUSED
+from .split import TRAIN, UNUSED
 from .store import Snapshot
 
 T = TypeVar("T")
@@ -127,7 +128,7 @@ class DesignMatrix:
             self._require("features", feature.id, feature.alias)
         if baseline is not None:
             self._require("baselines", baseline.id, baseline.alias)
-        self.block_rows = block_rows or max(4096, BLOCK_BYTES // (8 * self.n_columns))
+        self.block_rows = block_rows or max(1024, BLOCK_BYTES // (8 * self.n_columns))
 
     @property
     def n_columns(self) -> int:
@@ -136,6 +137,26 @@ class DesignMatrix:
     def n_rows(self) -> int:
         """Rows of all segments that are read, labelled or not."""
         return sum(7 * s.n_configurations + 3 * s.n_atoms for s in self.segments)
+
+    @property
+    def largest_block(self) -> int:
+        """Rows of the largest block, about."""
+        if not self.computed:
+            return self.block_rows
+        most = max(-(-3 * s.n_atoms // s.n_configurations) for s in self.segments)
+        return max(2 * most, PART_BYTES // (8 * len(self.columns)))
+
+    def row_rate(self) -> float:
+        """Bytes of rows that are read, or made, per second of CPU time here: some of them are, once."""
+        began, done = time.process_time(), 0
+        for _, block in self._blocks(lambda labels: np.full(len(labels.n_atoms), TRAIN, np.int8), self._names()):
+            done += 8 * block.A.size
+            if time.process_time() - began > 0.3:
+                break
+        return max(done, 1) / max(time.process_time() - began, 1e-3)
+
+    def _names(self) -> list[str]:
+        return [s.name for s in self.segments]
 
     def _require(self, kind: str, id_: str, alias: str) -> None:
         lacking = self._lacking(kind, id_)
@@ -213,7 +234,7 @@ class DesignMatrix:
 
         :param segments: of these segments alone
         """
-        return _ahead(self._blocks(wanted, [s.name for s in self.segments] if segments is None else segments))
+        return _ahead(self._blocks(wanted, self._names() if segments is None else segments))
 
     def _blocks(
         self, wanted: Callable[[SegmentLabels], NDArray[np.int8]], names: Sequence[str]

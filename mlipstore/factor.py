@@ -171,6 +171,7 @@ def complete(
 ) -> FactorResult:
     """:func:`factor` of a fit that is resolved already."""
     began = time.perf_counter()
+    _on_the_processor(problem)
     planned = plan(problem, kept)
     result = FactorResult(kept.settings.id, planned.keys)
     if not kept.missing:
@@ -262,11 +263,21 @@ def _remove_dead(root: zarr.Group, path: str, leaf: Leaf) -> None:
             del group[name]
 
 
+def _on_the_processor(problem: Problem) -> None:
+    """Refuse a fit that asks for a device: it would not be used."""
+    if problem.settings.device != "cpu":
+        raise SettingsError(
+            f"kept factors are computed on the processor, not on {problem.settings.device}. Leave device out, or fit "
+            "without factors."
+        )
+
+
 def load(problem: Problem, folds: int = 0) -> KeptFactors:
     """The factors of a fit, all of them there.
 
     :raises SettingsError: some are missing; says how many and what computes them
     """
+    _on_the_processor(problem)
     kept = find(problem.matrix, problem.table, folds)
     if kept.missing:
         path = problem.snapshot.repository.path

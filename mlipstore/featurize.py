@@ -25,7 +25,7 @@ from .provenance import commit_metadata, new_run
 from .store import Address, Repository, Snapshot, StoreConflictError, create_array, write_array
 
 #: Rows of a sub-batch in memory at once, in bytes; chunks are filled from it one after another.
-_PART_BYTES = 32 << 20
+PART_BYTES = 32 << 20
 
 Progress = Callable[[int, int], None]
 
@@ -107,7 +107,7 @@ def plan(snapshot: Snapshot, feature: Feature, columns: list[Column]) -> Featuri
         configurations_missing=sum(s.n_configurations for s in todo),
         atoms_missing=sum(s.n_atoms for s in todo),
         bytes_on_disk=m * (8 * energy_stress + width * force),
-        bytes_per_worker=3 * _PART_BYTES + 200 * biggest + (64 << 20),
+        bytes_per_worker=3 * PART_BYTES + 200 * biggest + (64 << 20),
     )
 
 
@@ -296,7 +296,7 @@ def _compute_segment(task: _Task) -> tuple[str, str]:
             continue  # another process has stored (part of) it meanwhile: look again
 
 
-def parts(batch: Batch, n_columns: int, part_bytes: int = _PART_BYTES) -> list[tuple[int, int]]:
+def parts(batch: Batch, n_columns: int, part_bytes: int = PART_BYTES) -> list[tuple[int, int]]:
     """Runs of configurations whose rows fit ``part_bytes`` (at least one configuration each)."""
     per_row = 8 * max(1, n_columns)
     cost = (3 * batch.n_atoms + 7) * per_row

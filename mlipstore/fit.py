@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from . import passes, registry
 from .blocks import DesignMatrix
 from .cost import pass_seconds
+from .device import open_device
 from .errors import SettingsError
 from .executors import Executor, worth_workers
 from .executors.serial import Serial
@@ -46,6 +47,7 @@ class FitPlan:
     allowance: int
     #: one worker needs so long for both passes, roughly
     seconds: float
+    solver: str
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -73,6 +75,8 @@ class FitResult:
     condition: float
     residual_norm: float
     rows: int
+    #: what computed the factor, in this run
+    device: str = "cpu"
     seconds: float = 0.0
     new: bool = True
     snapshot: str = ""
@@ -89,6 +93,7 @@ class FitResult:
             "snapshot": self.snapshot,
             "rows": self.rows,
             "columns": len(self.columns) + len(self.constants),
+            "device": self.device,
             "rank": self.rank,
             "condition": self.condition,
             "weighted_residual_norm": self.residual_norm,
@@ -132,6 +137,8 @@ class Problem:
         settings["block_rows"] = self.matrix.block_rows
         if settings["where"] is None:  # models that were fitted before there were selections keep their ids
             del settings["where"]
+        if settings["device"] == "cpu":  # likewise devices
+            del settings["device"]
         return settings
 
 
@@ -165,14 +172,15 @@ def prepare(repository: Repository, settings: Fit, ref: str | None = None, check
             raise SettingsError(f"no configuration is selected by where = {settings.where!r}.")
         raise SettingsError(f"{repository.path} holds no configurations. Run mlipstore ingest first.")
     allowance = parse_bytes(settings.max_memory) if settings.max_memory else available_bytes()
-    memory = fit_memory(matrix.n_columns, matrix.block_rows, max(s.n_atoms for s in matrix.segments))
+    solver = registry.make("solvers", settings.solver.type, settings.solver.settings)
+    biggest = max(s.n_atoms for s in matrix.segments)
+    memory = fit_memory(matrix.n_columns, matrix.largest_block, biggest, getattr(solver, "matrices", 8))
     rows = matrix.n_rows()
     width = 4 if feature.precision == "float32" else 8
     plan = FitPlan(feature.alias, rows, matrix.n_columns, rows * len(matrix.columns) * width, memory, allowance,
-                   pass_seconds(rows, matrix.n_columns))  # fmt: skip
+                   pass_seconds(rows, matrix.n_columns), settings.solver.type)  # fmt: skip
     if check_memory:
         require(memory, matrix.n_columns, allowance)
-    solver = registry.make("solvers", settings.solver.type, settings.solver.settings)
     return Problem(snapshot, settings, feature, baseline, matrix, GroupTable.of(settings, matrix), solver, plan)
 
 
@@ -190,6 +198,7 @@ def fit(
     """
     began = time.perf_counter()
     problem = prepare(repository, settings, ref)
+    open_device(settings.device)  # here, where one that is not there is one error
     if problem.snapshot.exists(f"models/{problem.id}"):
         return known(repository, problem, settings.name, command)
     result, factor = compute(problem, progress, executor)
@@ -211,6 +220,7 @@ def compute(
         solution = problem.solver.solve(factor)
         errors = evaluate(problem, solution.coefficients, progress, executor)
     result = finished(problem, factor, solution, errors)
+    result.device = open_device(problem.settings.device).label
     result.seconds = time.perf_counter() - began
     return result, factor
 
@@ -361,6 +371,7 @@ def load(snapshot: Snapshot, id_: str) -> FitResult:
         condition=float("inf") if solution["condition"] is None else solution["condition"],
         residual_norm=solution["weighted_residual_norm"],
         rows=solution["rows"],
+        device=provenance["fit"].get("device", "cpu"),
         snapshot=snapshot.id,
         provenance=provenance,
         also=list(attributes.get("also", [])),

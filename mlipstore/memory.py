@@ -34,19 +34,21 @@ class FitMemory:
         return self.imported + self.blocks + self.labels + max(self.factor, self.solve)
 
 
-def fit_memory(n_columns: int, block_rows: int, biggest_segment_atoms: int) -> FitMemory:
+def fit_memory(n_columns: int, block_rows: int, biggest_segment_atoms: int, solver_matrices: int = 8) -> FitMemory:
     """Memory of a streamed fit: O(M^2) and a few blocks, whatever the number of rows.
 
     :param n_columns: M, constants included
+    :param block_rows: rows of the largest block
+    :param solver_matrices: matrices of M^2 numbers that solving takes (``matrices`` of a solver plugin)
     """
     k = n_columns + 1
     return FitMemory(
         imported=IMPORTED,
-        factor=projected_bytes(n_columns, 1, block_rows),
+        factor=projected_bytes(n_columns),
         # one in use and its weighted copy, one waiting, one being read and the stored rows it is made of
         blocks=5 * 8 * n_columns * block_rows,
-        # R, its copy for LAPACK, U, V^T and work of the divide-and-conquer SVD
-        solve=8 * 8 * k * k,
+        # by default R, its copy for LAPACK, U, V^T and work of the divide-and-conquer SVD
+        solve=8 * solver_matrices * k * k,
         labels=400 * biggest_segment_atoms,
     )
 

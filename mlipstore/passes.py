@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .blocks import DesignMatrix
+from .device import join_on, open_device
 from .executors import Executor
 from .features import Feature, StoredBaseline
 from .metrics import ErrorTable
@@ -86,17 +88,30 @@ class _Leaf:
 
 def leaves(matrix: DesignMatrix) -> list[tuple[str, ...]]:
     """Runs of segments that are factored one by one, in the order of the stream."""
-    least = max(LEAF_ROWS, LEAF_ROWS_PER_COLUMN * (matrix.n_columns + 1))
-    out: list[tuple[str, ...]] = []
+    return [names for names, _ in _runs(matrix)]
+
+
+def leaf_rows(matrix: DesignMatrix) -> list[float]:
+    """Rows of each leaf, labelled or not."""
+    return [float(rows) for _, rows in _runs(matrix)]
+
+
+def least_rows(n_columns: int) -> int:
+    """Rows that make a leaf."""
+    return max(LEAF_ROWS, LEAF_ROWS_PER_COLUMN * (n_columns + 1))
+
+
+def _runs(matrix: DesignMatrix) -> list[tuple[tuple[str, ...], int]]:
+    out: list[tuple[tuple[str, ...], int]] = []
     names: list[str] = []
     rows = 0
     for s in matrix.segments:
         names.append(s.name)
         rows += 7 * s.n_configurations + 3 * s.n_atoms
-        if rows >= least:
-            out.append(tuple(names))
+        if rows >= least_rows(matrix.n_columns):
+            out.append((tuple(names), rows))
             names, rows = [], 0
-    return [*out, tuple(names)] if names else out
+    return [*out, (tuple(names), rows)] if names else out
 
 
 def accumulate(rows: Rows, executor: Executor, progress: Progress | None = None) -> Factor | None:
@@ -109,7 +124,8 @@ def accumulate(rows: Rows, executor: Executor, progress: Progress | None = None)
         if progress is not None:
             progress("fit", total * n // len(tasks), total)
 
-    factor = executor.reduce(_factor, tasks, join, done)
+    device = rows.settings.device
+    factor = executor.reduce(_factor, tasks, join if device == "cpu" else partial(join_on, device), done)
     if factor is not None:
         factor.finish()
     return factor
@@ -131,7 +147,8 @@ def errors(rows: Rows, x: NDArray[np.float64], executor: Executor, progress: Pro
 def _factor(leaf: _Leaf) -> Factor | None:
     """The factor of one leaf; None if it has no training rows."""
     matrix, table = leaf.rows.matrix(), leaf.rows.table
-    factor = Factor(matrix.n_columns, 1)
+    device = open_device(leaf.rows.settings.device)
+    factor = Factor(matrix.n_columns, 1, device.kernels())
     for labels, block in matrix.blocks(table.split, leaf.segments):
         split = table.split(labels)
         w = table.row_weights(block, table.codes(labels), split, labels.n_atoms)
@@ -139,9 +156,9 @@ def _factor(leaf: _Leaf) -> Factor | None:
         used = w > 0
         if used.all():
             block.A *= w[:, None]
-            factor.update(block.A, (w * block.b)[:, None])
+            factor.update(device.send(block.A), device.send((w * block.b)[:, None]))
         elif used.any():
-            factor.update(block.A[used] * w[used, None], (w[used] * block.b[used])[:, None])
+            factor.update(device.send(block.A[used] * w[used, None]), device.send((w[used] * block.b[used])[:, None]))
     factor.finish()
     return factor if factor.n_rows else None
 

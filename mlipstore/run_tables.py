@@ -132,6 +132,7 @@ class Fit:
     seed: int = 0
     max_memory: str | None = None
     block_rows: int | None = None
+    device: str = "cpu"
     element_shifts: Mapping[str, float] = field(default_factory=dict)
     solver: PluginTable = PluginTable("svd")
     default: GroupSettings = GroupSettings()

@@ -41,12 +41,17 @@ def cells_of(n: int, cells: int = 2, seed: int = 5) -> list[Configuration]:
 
 def make(path: Path, segments: int, configurations: int, executor: Executor | None = None) -> Path:
     """A store of so many segments of so many configurations each, featurized."""
+    featurize(Repository.open(ingested(path, segments, configurations)), feature(), None, executor)
+    return path
+
+
+def ingested(path: Path, segments: int, configurations: int) -> Path:
+    """The same, not featurized yet."""
     repository = Repository.create(path)
     for number in range(segments):
         made = sorted(cells_of(configurations, seed=number), key=lambda c: c.group)
         with repository.transaction("make", commit_metadata("ingest", "test", "test")) as tx:
             write_segment(tx, f"segment{number:03}", Batch.from_configurations(made))
-    featurize(repository, feature(), None, executor)
     return path
 
 

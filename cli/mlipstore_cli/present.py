@@ -121,13 +121,14 @@ def show_featurize(result: Any, store: str, hint: bool = True) -> None:
         next_step("fit", store, "--config", "FIT.toml")
 
 
-def show_fit_plan(plan: Any) -> None:
+def show_fit_plan(planned: Any) -> None:
     from mlipstore.memory import human
 
-    m = plan.memory
+    from .planning import show_forecast
+
+    plan = planned.plan
     say(f"  {plan.feature}   {plan.rows:,} rows x {plan.columns:,} columns · reads {human(plan.bytes_read)} twice")
-    say(f"  memory {human(m.total)} of {human(plan.allowance)} allowed: program {human(m.imported)}, factor "
-        f"{human(m.factor)}, blocks {human(m.blocks)}, solving {human(m.solve)}")  # fmt: skip
+    show_forecast(planned)
 
 
 def show_fit(result: Any, store: str, units: str, hint: bool = True) -> None:
@@ -141,7 +142,8 @@ def show_fit(result: Any, store: str, units: str, hint: bool = True) -> None:
         how = "one pass over the rows for the errors" if full else "no rows read; --full adds mean absolute errors"
         say(f"  {result.rows:,} rows x {columns:,} from kept factors · {duration(result.seconds)} ({how})")
     else:
-        say(f"  streamed {result.rows:,} rows x {columns:,} · {duration(result.seconds)}")
+        where = "" if result.device == "cpu" else f" · on {result.device}"
+        say(f"  streamed {result.rows:,} rows x {columns:,} · {duration(result.seconds)}{where}")
     show_errors(result.errors, units)
     say(f"  condition number {result.condition:.1e} · rank {result.rank}/{columns} · weighted residual norm "
         f"{result.residual_norm:.10g}")  # fmt: skip

@@ -32,7 +32,7 @@ from .serial import Serial
 
 T = TypeVar("T")
 R = TypeVar("R")
-_SHORTEST, _LONGEST = 2e-5, 2e-3  # s between two looks for a message
+_SHORTEST, _LONGEST = 2e-5, 1e-2  # s between two looks for a message
 _COMMAND, _REPORT, _DATA = 1, 2, 3  # tags
 
 

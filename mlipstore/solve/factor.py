@@ -156,6 +156,11 @@ class Factor:
         self._kernels.release()
         self._normalise()
 
+    def move(self, kernels: Kernels) -> None:
+        """Go on with other arithmetic, where it is."""
+        self.finish()
+        self._use(kernels)
+
     @property
     def refused(self) -> int:
         """Chunks of rows that the preconditioner was tried on and did not represent: they cost more time, no digits."""
@@ -214,7 +219,7 @@ class Factor:
     def _use(self, kernels: Kernels) -> None:
         if kernels.xp is not self._kernels.xp:
             L, self._L = self._L, kernels.zeros(self.n, leading(self.n))
-            self._L[:] = kernels.xp.asarray(L)
+            self._L[:] = kernels.xp.asarray(to_host(L))
         self._kernels, self._chosen = kernels, True
 
     def _accumulate(self, parts: list[Any]) -> bool:

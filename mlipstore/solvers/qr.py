@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from ..errors import SettingsError
 from ..solve.factor import Factor
@@ -19,6 +20,9 @@ class Qr:
     """
 
     rcond: float | None = None
+
+    #: the triangle, a copy, the scaled one and its copy for LAPACK
+    matrices: ClassVar[int] = 4
 
     def __post_init__(self) -> None:
         if self.rcond is not None and not 0.0 <= self.rcond < 1.0:

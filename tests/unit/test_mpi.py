@@ -2,32 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
-import sysconfig
 from pathlib import Path
 
 import pytest
 
-from tests.scripts import ROOT
+from tests.scripts import mpiexec
 
 pytestmark = pytest.mark.mpi
 pytest.importorskip("mpi4py")
-MPIEXEC = shutil.which("mpiexec", path=os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", "")]))
-
-
-def mpiexec(ranks: int, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Python with the given arguments on several ranks."""
-    if MPIEXEC is None:
-        pytest.skip("there is no mpiexec")
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PMI_", "HYDRA_", "OMPI_"))}
-    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "cli"), environment.get("PYTHONPATH", "")])
-    return subprocess.run(
-        [MPIEXEC, "-n", str(ranks), sys.executable, *arguments],
-        cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 4])
