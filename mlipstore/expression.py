@@ -18,15 +18,18 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from .errors import SettingsError
 
 #: A longer text, or one that is nested deeper, is refused.
-MOST_CHARACTERS, MOST_NESTED = 200_000, 60
+MOST_CHARACTERS, MOST_NESTED = 200_000, 40
+#: Terms of one sum or product, and levels of the whole tree; each is a call on the stack of whoever walks through it.
+MOST_TERMS, MOST_LEVELS = 100, 150
 LONGEST_NAME = 200
 COMPARISONS = ("==", "!=", "<=", ">=", "<", ">")
+_TESTS = {"or", "and", "not", "compare", "in", "like", "missing"}
 WORDS = ("and", "or", "not", "in", "like", "is", "missing", "true", "false")
 _TOKEN = re.compile(
     r"""(?P<space>\s+)|(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?![\w.]))"""
@@ -48,6 +51,13 @@ class Node:
     value: Any
     parts: tuple[Node, ...] = ()
     at: int = 0
+    levels: int = field(init=False, compare=False)
+    #: Whether there is a test in it, which makes it true or false.
+    tests: bool = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "levels", 1 + max((p.levels for p in self.parts), default=0))
+        object.__setattr__(self, "tests", self.kind in _TESTS or any(p.tests for p in self.parts))
 
     def names(self) -> Iterator[str]:
         """Columns that the expression reads."""
@@ -144,6 +154,8 @@ class _Parser:
         node = self.either()
         if self.now.kind != "end":
             raise self.error("and, or, a comparison, or the end")
+        if node.levels > MOST_LEVELS:
+            raise ExpressionError(f"it has more than {MOST_LEVELS} levels. Write it with fewer brackets.", self.text)
         return node
 
     def deeper(self) -> None:
@@ -179,7 +191,11 @@ class _Parser:
         links: list[Node] = []
         while True:
             at, sign = self.now.at, self.now.text
-            if self.now.kind == "sign" and sign in COMPARISONS:
+            compares = self.now.kind == "sign" and sign in COMPARISONS
+            if links and left.tests and (compares or sign in ("is", "not", "in", "like")):
+                # it would be evaluated twice, and what is in it four times ...
+                raise ExpressionError("a test stands between two others. Join them by and.", self.text, at)
+            if compares:
                 self.i += 1
                 right = self.sum()
                 links.append(Node("compare", sign, (left, right), at))
@@ -226,8 +242,8 @@ class _Parser:
         levels, below = 0, node
         while below.kind == "arithmetic":
             levels, below = levels + 1, below.parts[0]
-        if levels > 4 * MOST_NESTED:
-            raise ExpressionError(f"more than {4 * MOST_NESTED} terms of one sum or product.", self.text, node.at)
+        if levels > MOST_TERMS:
+            raise ExpressionError(f"more than {MOST_TERMS} terms of one sum or product.", self.text, node.at)
         return node
 
     def signed(self) -> Node:

@@ -17,9 +17,10 @@ import zarr
 from numpy.typing import NDArray
 
 from .bulk import write_group
+from .bulk_read import read_rows
 from .configuration import Batch
 from .errors import DamagedStoreError
-from .layout import ATOMS, CONFIGURATIONS
+from .layout import ATOMS, CONFIGURATIONS, ArraySpec
 from .store import Snapshot, Transaction, append_rows, sealed
 
 #: States. One is replaced by a configuration of other content; one of which only the place changed, such as its
@@ -285,16 +286,24 @@ def segment_name(batch: Batch, taken: Container[str]) -> str:
 
 def read_batch(snapshot: Snapshot, segment: str, start: int = 0, stop: int | None = None) -> Batch:
     """Configurations ``start:stop`` of a segment as columns."""
-    here = f"configurations/{segment}/"
-    columns: dict[str, Any] = {
-        key: snapshot.read(here + key, start, stop) for key in CONFIGURATIONS if key != "atom_start"
-    }
-    n_atoms = columns["n_atoms"]
-    first = int(snapshot.read(here + "atom_start", start, start + 1)[0]) if len(n_atoms) else 0
-    last = first + int(n_atoms.sum())
+    columns: dict[str, Any] = _require(snapshot, f"configurations/{segment}", CONFIGURATIONS, start, stop)
+    n_atoms, starts = columns["n_atoms"], columns.pop("atom_start")
+    first = int(starts[0]) if len(n_atoms) else 0
     for key in ("group", "source", "info"):
         columns[key] = columns[key].astype(object)
-    stored = set(snapshot.names(f"atoms/{segment}"))
-    for key in ATOMS:
-        columns[key] = snapshot.read(f"atoms/{segment}/{key}", first, last) if key in stored else None
+    columns |= _require(snapshot, f"atoms/{segment}", ATOMS, first, first + int(n_atoms.sum()))
     return Batch(**columns)
+
+
+def _require(
+    snapshot: Snapshot, path: str, specs: Mapping[str, ArraySpec], start: int, stop: int | None
+) -> dict[str, NDArray[Any] | None]:
+    """Rows of the arrays of a group; those that must be there are, others may be None.
+
+    :raises StoreError: one is not
+    """
+    columns = read_rows(snapshot, path, list(specs), start, stop)
+    for key, values in columns.items():
+        if values is None and not specs[key].optional:
+            columns[key] = snapshot.read(f"{path}/{key}", start, stop)  # which says what is wrong
+    return columns

@@ -227,7 +227,8 @@ class _Evaluation:
         return -self._number(node.parts[0])
 
     def _arithmetic(self, node: Node) -> Any:
-        a, b = (np.asarray(self._number(p), float) for p in node.parts)
+        a = np.asarray(self._number(node.parts[0]), float)
+        b = np.asarray(self._number(node.parts[1]), float)
         value = {"+": np.add, "-": np.subtract, "*": np.multiply, "/": np.divide}[node.value](a, b)
         return float(value) if value.ndim == 0 else value
 

@@ -1,0 +1,102 @@
+"""Many arrays at once: the same values as through Zarr, and the same errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from zarr.core.sync import sync
+
+from mlipstore import bulk_read, layout
+from mlipstore.bulk_read import read_rows
+from mlipstore.configuration import Batch
+from mlipstore.errors import DamagedStoreError
+from mlipstore.index import Index, read_batch
+from mlipstore.layout import ATOMS, CONFIGURATIONS
+from mlipstore.snapshot import Snapshot
+from mlipstore.store import Repository
+
+from ..contracts.test_writers import sample, store_of
+
+
+@pytest.fixture(scope="module")
+def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
+    """A store whose arrays have several chunks."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(layout, "CHUNK_BYTES", 256)
+        return store_of(tmp_path_factory.mktemp("rows") / "a.mlip", sample()).at()
+
+
+@pytest.mark.parametrize(
+    ("start", "stop"), [(0, None), (0, 0), (3, 4), (5, 17), (11, None), (29, 30), (30, 30), (7, 99)]
+)
+def test_values_are_those_of_zarr(
+    snapshot: Snapshot, start: int, stop: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = Index.load(snapshot).segments[0].name
+    for group, specs in ((f"configurations/{name}", CONFIGURATIONS), (f"atoms/{name}", ATOMS)):
+        there = set(snapshot.names(group))
+        expected = {k: snapshot.read(f"{group}/{k}", start, stop) for k in specs if k in there}
+        with monkeypatch.context() as patch:
+            patch.setattr(Snapshot, "read", lambda *_: pytest.fail("left to Zarr"))
+            found = read_rows(snapshot, group, list(specs), start, stop)
+        assert {k for k, v in found.items() if v is not None} == there
+        for key, value in expected.items():
+            mine = found[key]
+            assert mine is not None and mine.flags.writeable
+            assert mine.shape == value.shape
+            if value.dtype.kind in "fiub":
+                np.testing.assert_array_equal(mine, value)
+            else:
+                assert mine.tolist() == value.tolist()
+
+
+def test_configurations_are_those_that_were_stored(snapshot: Snapshot) -> None:
+    every = sample()
+    for s in Index.load(snapshot).segments:
+        whole = read_batch(snapshot, s.name)
+        assert np.array_equal(whole.uid, Batch.from_configurations(list(whole)).uid)
+        for i in (0, 7, len(whole) - 1):
+            one = read_batch(snapshot, s.name, i, i + 1)
+            assert one[0].uid() == whole[i].uid() == whole.uid[i].tobytes()
+    assert len(every) == len(Index.load(snapshot))
+
+
+@pytest.mark.parametrize("kind", ["bit", "short", "gone", "codec", "list", "cut"])
+def test_what_is_not_ours_or_damaged_is_left_to_zarr(
+    snapshot: Snapshot, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    group = f"configurations/{Index.load(snapshot).segments[0].name}"
+    asked: list[str] = []
+    real, get = Snapshot.read, bulk_read._get
+    change: dict[str, Callable[[bytes], bytes | None]] = {
+        "bit": lambda raw: bytes([raw[0] ^ 1]) + raw[1:], "short": lambda raw: raw[:3], "gone": lambda raw: None,
+        "codec": lambda raw: raw.replace(b"crc32c", b"crc32d"), "list": lambda raw: b"[1]", "cut": lambda raw: raw[:9],
+    }  # fmt: skip
+
+    async def damaged(store: Any, keys: list[str]) -> list[Any]:
+        """What is stored, the energies in another form: their document where there is one in this call, else chunks."""
+        chunks = kind in ("bit", "short", "gone")
+        found = await get(store, keys)
+        return [
+            change[kind](v) if isinstance(v, bytes) and "/energy/" in k and k.endswith("zarr.json") != chunks else v
+            for k, v in zip(keys, found, strict=True)
+        ]
+
+    monkeypatch.setattr(bulk_read, "_get", damaged)
+    monkeypatch.setattr(Snapshot, "read", lambda self, path, *rows: asked.append(path) or real(self, path, *rows))
+    found = read_rows(snapshot, group, ["energy", "uid"])
+    assert asked == [f"{group}/energy"]
+    np.testing.assert_array_equal(found["energy"], real(snapshot, f"{group}/energy"))
+
+
+def test_a_lost_chunk_is_told(tmp_path: Path) -> None:
+    repository = store_of(tmp_path / "a.mlip", sample()[:20])
+    name = Index.load(repository.at()).segments[0].name
+    with repository.transaction("lose", {"verb": "test"}) as tx:
+        sync(tx.session.store.delete(f"atoms/{name}/force/c/0/0"))
+    with pytest.raises(DamagedStoreError, match=f"atoms/{name}/force has lost data"):
+        read_batch(Repository.open(tmp_path / "a.mlip").at(), name)
