@@ -6,10 +6,11 @@
 
 ``dask:2`` is a cluster of two workers, ``mpi:3`` is ``mpiexec -n 3`` (two workers and rank 0, which hands tasks out).
 Every run is a fresh process that begins with a copy of the same ingested store. Printed are the digest of everything in
-the store (rows, baseline, R, coefficients, errors), CPU time (user and system of all processes, from wait4), and what
-a machine with idle processors would need: the CPU time of the first process and of its busiest worker one after the
-other, which is never less than the wall time without other load; the speed-up is that of serial by it. Exit code 1 if
-two digests differ.
+the store (rows, baseline, R, coefficients, errors); CPU time (user and system of all processes, from wait4) and the
+share of it that was spent inside tasks; what the executor costs: CPU time per CPU time in tasks, over that of the first
+line (so other load on the machine, which slows both alike, cancels); and what idle processors would need: the CPU time
+of the first process and of its busiest worker one after the other, with the speed-up over the first line by it. Exit
+code 1 if two digests differ.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import sys
 import sysconfig
 import tempfile
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +45,49 @@ def spent(_: int) -> tuple[str, float]:
     return f"{socket.gethostname()} {os.getpid()}", time.process_time()
 
 
+@dataclass(frozen=True)
+class Timed:
+    """A function of tasks that writes down the CPU time of each of them."""
+
+    function: Any
+    folder: str
+
+    def __call__(self, task: Any) -> Any:
+        began = time.process_time()
+        try:
+            return self.function(task)
+        finally:
+            with open(Path(self.folder, f"{os.getpid()}.tasks"), "a") as log:
+                log.write(f"{time.process_time() - began}\n")
+
+
+class TimedExecutor:
+    """An executor whose tasks are timed."""
+
+    def __init__(self, executor: Any, folder: str) -> None:
+        self._executor, self._folder = executor, folder
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._executor, name)
+
+    def within(self, most: int) -> Any:
+        return TimedExecutor(self._executor.within(most), self._folder)
+
+    def map(self, function: Any, tasks: Any) -> Any:
+        return self._executor.map(Timed(function, self._folder), tasks)
+
+    def unordered(self, function: Any, tasks: Any) -> Any:
+        return self._executor.unordered(Timed(function, self._folder), tasks)
+
+    def reduce(self, function: Any, tasks: Any, merge: Any, done: Any = None) -> Any:
+        return self._executor.reduce(Timed(function, self._folder), tasks, merge, done)
+
+
 def work(store: str, config: str, name: str, count: int) -> None:
     """In a fresh process: featurize and fit; prints CPU seconds of the first process plus the busiest worker."""
     from mlipstore import registry
     from mlipstore.executors.mpi import Mpi
+    from mlipstore.executors.serial import Serial
     from mlipstore.featurize import featurize
     from mlipstore.fit import compute, prepare, store_model
     from mlipstore.pipeline import resolve
@@ -59,6 +99,8 @@ def work(store: str, config: str, name: str, count: int) -> None:
         return
     settings = load(config)
     feature, baseline = resolve(settings)
+    folder = str(Path(store).parent)
+    timed = TimedExecutor(executor if name != "serial" else Serial(), folder)
     repository = Repository.open(store)
     out: dict[str, float] = {}
 
@@ -75,11 +117,11 @@ def work(store: str, config: str, name: str, count: int) -> None:
         out[verb] = time.process_time() - mine + busiest
         return result
 
-    measured("featurize", lambda: featurize(repository, feature, baseline, executor))
+    measured("featurize", lambda: featurize(repository, feature, baseline, timed))
     assert settings.fit is not None and feature is not None
     fit = replace(settings.fit, features=feature.id, baseline=baseline.id if baseline is not None else "none")
     problem = prepare(repository, fit)
-    result, factor = measured("fit", lambda: compute(problem, None, executor))
+    result, factor = measured("fit", lambda: compute(problem, None, timed))
     store_model(repository, problem, factor, result, "benchmark")
     out["columns"], out["rows"] = problem.matrix.n_columns, result.rows
     print(json.dumps(out), flush=True)
@@ -101,7 +143,12 @@ def run(name: str, count: int, store: Path, config: Path) -> dict[str, Any]:
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         raise SystemExit(f"{name}:{count} failed")
-    return {**json.loads(printed), "cpu": usage.ru_utime + usage.ru_stime}
+    tasks = 0.0
+    for log in store.parent.glob("*.tasks"):
+        tasks += sum(map(float, log.read_text().split()))
+        log.unlink()
+    cpu = usage.ru_utime + usage.ru_stime
+    return {**json.loads(printed), "cpu": cpu, "each": cpu / tasks}
 
 
 def digest(store: Path) -> str:
@@ -111,12 +158,15 @@ def digest(store: Path) -> str:
     return hashlib.sha256(json.dumps(content(store), sort_keys=True).encode()).hexdigest()[:16]
 
 
-def ingested(config: Path, base: Path) -> None:
+def ingested(config: Path, base: Path, atoms: int | None) -> None:
     """The store that all runs begin with."""
+    import mlipstore.ingest
     from mlipstore.pipeline import run as run_file
     from mlipstore.runfile import load
 
     settings = load(config)
+    if atoms:
+        vars(mlipstore.ingest)["SEGMENT_ATOMS"] = atoms
     run_file(replace(settings, store=str(base), descriptor=None, baseline=None, fit=None, export=None, plot=None))
 
 
@@ -133,7 +183,7 @@ def synthetic(columns: int, folder: Path) -> tuple[Path, Path]:
     base = folder / "base.mlip"
     repository = Repository.create(base)
     for number in range(16):
-        made = sorted(cells_of(160, 2, number), key=lambda c: c.group)
+        made = sorted(cells_of(80, 2, number), key=lambda c: c.group)
         with repository.transaction("make", commit_metadata("ingest", "benchmark", "benchmark")) as tx:
             write_segment(tx, f"segment{number:02}", Batch.from_configurations(made))
     config = folder / "run.toml"
@@ -151,6 +201,7 @@ def main() -> int:
     parser.add_argument("--synthetic", type=int, metavar="M", help="made-up data and about so many columns instead")
     parser.add_argument("--store", type=Path, help="an ingested store, instead of ingesting what the run file names")
     parser.add_argument("--on", nargs="+", default=EVERY, metavar="NAME:N")
+    parser.add_argument("--segment-atoms", type=int, metavar="N", help="smaller segments, for smaller data")
     parser.add_argument("--repeat", type=int, default=1)
     parser.add_argument("--scratch", type=Path, help="folder for the copies of the store")
     options = parser.parse_args()
@@ -161,7 +212,7 @@ def main() -> int:
         elif options.config:
             base, config = options.store or place / "base.mlip", options.config
             if options.store is None:
-                ingested(config, base)
+                ingested(config, base, options.segment_atoms)
         else:
             parser.error("give a run file, or --synthetic M")
         digests: set[str] = set()
@@ -179,11 +230,11 @@ def main() -> int:
                 best.update({k: min(v, best[k]) for k, v in seen.items()})
                 if turn == 0 and spec == options.on[0]:
                     print(f"{seen['rows']:,} rows x {seen['columns']:,} columns; seconds")
-                    print(
-                        "            digest                CPU  against   featurize  speed-up    fit  speed-up   wall"
-                    )
+                    names = "CPU  in tasks  costs   featurize  speed-up    fit  speed-up   wall"
+                    print(f"{'':12s}{'digest':16s}       {names}")
                 first = least[options.on[0]]
-                print(f"{spec:12s}{mark}{best['cpu']:10.2f}{best['cpu'] / first['cpu']:9.3f}"
+                print(f"{spec:12s}{mark}{best['cpu']:10.2f}{1 / best['each']:10.3f}"
+                      f"{best['each'] / first['each']:7.3f}"
                       f"{best['featurize']:12.2f}{first['featurize'] / best['featurize']:10.2f}"
                       f"{best['fit']:7.2f}{first['fit'] / best['fit']:10.2f}"
                       f"{best['featurize wall'] + best['fit wall']:7.1f}", flush=True)  # fmt: skip

@@ -18,6 +18,8 @@ from .errors import ComputeError, MissingDependencyError, SettingsError, nearest
 from .solve.factor import Factor
 from .solve.kernels import ArrayKernels, BlasKernels, Kernels
 
+_BUFFERS = 4
+
 
 class Device(Protocol):
     """What a fit asks of a device."""
@@ -51,8 +53,8 @@ class Cpu:
 class Cuda:
     """The current CUDA device.
 
-    Rows go through two page-locked buffers: while one is on its way, the next block is read and copied into the other.
-    Everything is in the order of one stream, so no block is used before it has arrived.
+    Rows go through page-locked buffers, two for blocks and two for their targets: while one is on its way, the next is
+    read and copied into the other. Everything is in the order of one stream, so nothing is used before it has arrived.
 
     :raises MissingDependencyError: there is no CuPy
     :raises ComputeError: there is no device, or it cannot be used
@@ -79,15 +81,15 @@ class Cuda:
             ) from None
         self.label = name.decode() if isinstance(name, bytes) else str(name)
         self._xp, self._xpx = cupy, cupyx
-        self._buffers: list[Any] = [None, None]
-        self._sent: list[Any] = [None, None]
+        self._buffers: list[Any] = [None] * _BUFFERS
+        self._sent: list[Any] = [None] * _BUFFERS
         self._turn = 0
 
     def kernels(self) -> Kernels:
         return ArrayKernels(self._xp)
 
     def send(self, rows: F8) -> Any:
-        self._turn = i = 1 - self._turn
+        self._turn = i = (self._turn + 1) % _BUFFERS
         if self._sent[i] is not None:
             self._sent[i].synchronize()  # the copy out of this buffer, two blocks ago
         if self._buffers[i] is None or self._buffers[i].size < rows.size:

@@ -55,6 +55,7 @@ def show_forecast(planned: Any) -> None:
         say(f"  {t.workers} workers: {human(m.worker)} each; {human(planned.traffic)} at most travel between them; "
             f"{100 * t.efficiency:.0f} % of their time is work")  # fmt: skip
         if t.leaves < t.workers:
-            say(f"  only {t.leaves} of them have anything to do: the rows are {t.leaves} leaves (8 rows per column)")
+            verb = "have" if t.leaves > 1 else "has"
+            say(f"  only {t.leaves} of them {verb} anything to do: one takes at least 8,192 rows, and 8 per column")
     say(f"  time {duration(t.total)}: factor {duration(t.factor)}, solving {duration(t.solve)}, errors "
         f"{duration(t.errors)} (at {r.gemm / 1e9:.3g} GF/s and {human(r.rows)}/s of rows per worker)")  # fmt: skip
