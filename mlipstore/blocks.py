@@ -40,7 +40,7 @@ class Block:
 
     :param kind: index into :data:`mlipstore.metrics.KINDS`
     :param configuration: position in the segment, ``(n,)``
-    :param row: position among all rows of this kind of the segment, ``(n,)``
+    :param row: position among all rows of this kind of the segment, ``(n,)``, ascending
     """
 
     kind: int
@@ -68,14 +68,35 @@ class SegmentLabels(SegmentGroups):
     :param counts: atoms of each element ``(n, elements)``
     :param turns: matrices that turn force rows ``(n, 3, 3)`` and stress rows ``(n, 6, 6)``, or None
     :param targets: energy per atom ``(n,)``, force ``(3 N,)``, stress ``(6 n,)``; baseline off, shifts on
+    :param as_stored: the same in the frame of the data
     :param reference: values of the baseline in the same form where they are kept apart, else None
     """
 
     n_atoms: NDArray[np.int64]
     counts: NDArray[np.float64]
     targets: list[NDArray[np.float64]]
+    as_stored: list[NDArray[np.float64]]
     turns: tuple[NDArray[np.float64], NDArray[np.float64]] | None
     reference: list[NDArray[np.float64]] | None
+
+    def owner(self, kind: int) -> NDArray[np.int64]:
+        """Configuration that each atom (force) or tensor (stress) belongs to."""
+        every = np.arange(len(self.n_atoms))
+        return np.repeat(every, self.n_atoms) if kind == 1 else every
+
+    def turned(self, kind: int, row: NDArray[np.int64], values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Values of the rows ``row`` ``(n,)``, given in the frame of the data, in the frame of the fit.
+
+        Rows of a cell that is turned come as whole atoms and tensors: a missing component makes all turned ones NaN.
+        """
+        if self.turns is None or kind == 0 or not len(row):
+            return values
+        d = (3, 6)[kind - 1]
+        first, last = int(row[0]) // d, int(row[-1]) // d + 1
+        full = np.zeros(((last - first) * d, 1))
+        full[row - first * d, 0] = values
+        out: NDArray[np.float64] = turn(self.turns[kind - 1], self.owner(kind)[first:last], full)[row - first * d, 0]
+        return out
 
 
 class DesignMatrix:
@@ -221,23 +242,30 @@ class DesignMatrix:
             n_atoms=n_atoms,
             counts=counts,
             targets=_as_rows(labels, n_atoms, turns),
+            as_stored=_as_rows(labels, n_atoms, None),
             turns=turns,
             reference=reference,
         )
 
     def blocks(
-        self, wanted: Callable[[SegmentLabels], NDArray[np.int8]], segments: Sequence[str] | None = None
+        self,
+        wanted: Callable[[SegmentLabels], NDArray[np.int8]],
+        segments: Sequence[str] | None = None,
+        as_stored: Sequence[int] = (),
     ) -> Iterator[tuple[SegmentLabels, Block]]:
         """Blocks of labelled rows of live configurations that ``wanted`` gives a split other than UNUSED.
 
         The next block is read while this one is used (memory: two blocks).
 
         :param segments: of these segments alone
+        :param as_stored: kinds whose rows and targets stay in the frame of the data, where turning them would change
+            nothing (rows of equal weights) or can be done to the residuals (:meth:`SegmentLabels.turned`)
         """
-        return _ahead(self._blocks(wanted, self._names() if segments is None else segments))
+        names = self._names() if segments is None else segments
+        return _ahead(self._blocks(wanted, names, as_stored))
 
     def _blocks(
-        self, wanted: Callable[[SegmentLabels], NDArray[np.int8]], names: Sequence[str]
+        self, wanted: Callable[[SegmentLabels], NDArray[np.int8]], names: Sequence[str], as_stored: Sequence[int] = ()
     ) -> Iterator[tuple[SegmentLabels, Block]]:
         for segment in names:
             labels = self._labels(segment)
@@ -250,8 +278,10 @@ class DesignMatrix:
             pieces = self._computed(labels, keeps) if segment in self.computed else self._stored(labels, keeps)
             for kind, start, rows in pieces:
                 chosen = np.flatnonzero(keeps[kind][start : start + len(rows)]) + start
-                A = self._finish(labels, kind, start, rows, chosen)
-                yield labels, Block(kind, segment, A, labels.targets[kind][chosen], owners[kind][chosen], chosen)
+                plain = kind in as_stored
+                A = self._finish(labels, kind, start, rows, chosen, not plain)
+                b = (labels.as_stored if plain else labels.targets)[kind][chosen]
+                yield labels, Block(kind, segment, A, b, owners[kind][chosen], chosen)
 
     def _stored(self, labels: SegmentLabels, keeps: list[NDArray[np.bool_]]) -> Iterator[_Piece]:
         """Runs of stored rows that hold wanted ones: kind, first row, rows."""
@@ -294,12 +324,17 @@ class DesignMatrix:
                 yield start + int(hits[0]) // chunk * chunk, min(stop, start + (int(hits[-1]) // chunk + 1) * chunk)
 
     def _finish(
-        self, labels: SegmentLabels, kind: int, start: int, rows: NDArray[Any], chosen: NDArray[np.int64]
+        self,
+        labels: SegmentLabels,
+        kind: int,
+        start: int,
+        rows: NDArray[Any],
+        chosen: NDArray[np.int64],
+        turned: bool,
     ) -> NDArray[np.float64]:
         """Wanted rows of a run, turned if asked for, energies per atom, with their constant columns, C order."""
-        if labels.turns is not None and kind > 0:
-            every = np.arange(len(labels.n_atoms))
-            owner = np.repeat(every, labels.n_atoms) if kind == 1 else every
+        if labels.turns is not None and kind > 0 and turned:
+            owner = labels.owner(kind)
             d = (3, 6)[kind - 1]  # chunks hold whole atoms and whole tensors
             rows = turn(labels.turns[kind - 1], owner[start // d : (start + len(rows)) // d], rows)
         m = len(self.columns)

@@ -149,7 +149,8 @@ def _factor(leaf: _Leaf) -> Factor | None:
     matrix, table = leaf.rows.matrix(), leaf.rows.table
     device = open_device(leaf.rows.settings.device)
     factor = Factor(matrix.n_columns, 1, device.kernels())
-    for labels, block in matrix.blocks(table.split, leaf.segments):
+    # the three force rows of an atom have one weight: turning them would not change the factor
+    for labels, block in matrix.blocks(table.split, leaf.segments, as_stored=(1,)):
         split = table.split(labels)
         w = table.row_weights(block, table.codes(labels), split, labels.n_atoms)
         w = np.where(split[block.configuration] == TRAIN, w, 0.0)
@@ -168,9 +169,10 @@ def _errors(leaf: _Leaf) -> ErrorTable:
     matrix, table = leaf.rows.matrix(), leaf.rows.table
     out = ErrorTable(table.groups)
     x: Any = leaf.x
-    for labels, block in matrix.blocks(table.split, leaf.segments):
+    for labels, block in matrix.blocks(table.split, leaf.segments, as_stored=(1, 2)):
         codes, split = table.codes(labels), table.split(labels)
         w = table.row_weights(block, codes, split, labels.n_atoms)
-        r = block.b - block.A @ x
-        out.add(block.kind, split[block.configuration], codes[block.configuration], r, block.b, w)
+        r = labels.turned(block.kind, block.row, block.b - block.A @ x)
+        b = labels.targets[block.kind][block.row]
+        out.add(block.kind, split[block.configuration], codes[block.configuration], r, b, w)
     return out

@@ -22,7 +22,7 @@ import icechunk
 import zarr
 from zarr.errors import GroupNotFoundError
 
-from .allocation import give_back_large_blocks
+from .allocation import keep_little_memory
 from .arrays import append_rows, create_array, fixed_axes, overwrite, sealed, write_array
 from .errors import (
     DamagedStoreError,
@@ -82,7 +82,7 @@ _TOP_GROUPS = (
 )
 
 # its warning about concurrent local commits is answered by our lock; what fails is raised as well as logged
-give_back_large_blocks()
+keep_little_memory()
 icechunk.set_logs_filter("off")
 
 

@@ -9,12 +9,16 @@ import numpy as np
 import pytest
 
 from mlipstore import passes, registry
+from mlipstore.configuration import Batch
 from mlipstore.errors import MissingDependencyError, SettingsError
 from mlipstore.executors import Executor
 from mlipstore.executors.dask import Dask
 from mlipstore.executors.processes import Processes
 from mlipstore.executors.serial import Serial
+from mlipstore.featurize import featurize
 from mlipstore.fit import Problem, accumulate, evaluate, fit, prepare
+from mlipstore.index import write_segment
+from mlipstore.metrics import KINDS
 from mlipstore.runfile import Fit
 from mlipstore.store import Repository
 from tests import snap_store
@@ -79,3 +83,41 @@ def test_workers_that_the_memory_does_not_hold() -> None:
     assert isinstance(Processes().within(1), (Serial, Processes))
     with pytest.raises(SettingsError, match="holds 0 of the 2"):
         Dask(2).within(0)
+
+
+def test_rows_in_the_frame_of_the_data_make_the_same_fit(tmp_path: Path) -> None:
+    """Forces are fitted, and errors counted, without turning rows; cells, some of them turned, lack some labels."""
+    rng = np.random.default_rng(3)
+    cells = snap_store.cells_of(10)
+    for i, c in enumerate(cells):
+        assert c.forces is not None
+        if i % 3:
+            turn = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+            c.cell, c.positions = c.cell @ turn, c.positions @ turn
+        if i % 2:
+            c.forces[i % len(c.forces), 1] = np.nan
+        if i % 4 == 3:
+            c.stress = None
+    repository = Repository.create(tmp_path / "a.mlip")
+    with repository.transaction("make", {}) as tx:
+        write_segment(tx, "segment", Batch.from_configurations(sorted(cells, key=lambda c: c.group)))
+    featurize(repository, snap_store.feature(), None)
+    problem = prepare(repository, Fit(frame="lammps", constant=False))
+    x = rng.normal(size=problem.matrix.n_columns)
+    rows, targets, residuals = [], [], []
+    for labels, block in problem.matrix.blocks(problem.table.split):
+        split = problem.table.split(labels)
+        w = problem.table.row_weights(block, problem.table.codes(labels), split, labels.n_atoms)
+        rows.append(w[:, None] * block.A)
+        targets.append(w * block.b)
+        residuals.append([block.kind, np.abs(block.b - block.A @ x).sum(), np.abs(block.b - block.A @ x).max()])
+    R = np.linalg.qr(np.hstack([np.vstack(rows), np.concatenate(targets)[:, None]]), mode="r")
+    R *= np.where(np.diag(R) < 0, -1.0, 1.0)[:, None]
+    factor = accumulate(problem)
+    assert factor.n_rows == len(np.concatenate(targets))
+    np.testing.assert_allclose(factor.R, R, rtol=0, atol=1e-10 * abs(R).max())
+    for entry in evaluate(problem, x):
+        if entry.group == "*" and not entry.weighted:
+            mine = [r for r in residuals if KINDS[int(r[0])] == entry.kind]
+            np.testing.assert_allclose(entry.mae * entry.n, sum(r[1] for r in mine), rtol=1e-10)
+            np.testing.assert_allclose(entry.max, max(r[2] for r in mine), rtol=1e-10)
