@@ -12,13 +12,17 @@ READY = $(VENV)/.ready
 # Results depend on the number of BLAS threads in their last bits, and workers share the processors.
 ONE_THREAD = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 VECLIB_MAXIMUM_THREADS=1
 
-.PHONY: help demo test test-all test-icechunk2 lint format docs setup clean
+#: Larger forms of the tests of damage and of concurrency: 500 flipped bits, 8 writers that make 50 commits each.
+EXTENDED = MLIPSTORE_FLIPS=500 MLIPSTORE_WRITERS=8 MLIPSTORE_COMMITS=50
+
+.PHONY: help demo test test-all extended test-icechunk2 lint format docs setup clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make demo       a training set becomes a potential that LAMMPS runs, explained step by step (2 minutes)'
 	@echo 'make test       the test suite'
 	@echo 'make test-all   the test suite on each of Python 3.11, 3.12, 3.13 that is here'
+	@echo 'make extended   damage and concurrency at full size: 500 flipped bits, 8 writers with 50 commits each (an hour)'
 	@echo 'make test-icechunk2  stores travel between Icechunk 1 and 2'
 	@echo 'make lint       ruff and mypy'
 	@echo 'make format     let ruff put the code into shape'
@@ -43,6 +47,9 @@ test-all:
 	done; \
 	if [ -z "$$found" ]; then .ci/find-python; exit 1; fi; \
 	echo "passed on Python$$found"
+
+extended: $(READY)
+	$(EXTENDED) $(ONE_THREAD) $(PY) -m pytest tests/sharing/test_verify.py tests/sharing/test_writers.py $(PYTEST_ARGS)
 
 test-icechunk2: $(READY)
 	@.ci/icechunk2

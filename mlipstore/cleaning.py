@@ -66,7 +66,8 @@ def gc(
     """Remove files that no branch and no tag leads to.
 
     :param expire: also forget versions that are older (seconds), but for those that branches and tags name
-    :param grace: files younger than this (seconds) stay, and all that are younger than the oldest writer at work
+    :param grace: files younger than this (seconds) stay, and all that are younger than the oldest writer at work, and
+        versions that were the newest of their branch since then, which somebody may be reading
     :raises DamagedStoreError: a version or a list of chunks cannot be read, so that it is not known what it needs
     """
     repository = store if isinstance(store, Repository) else Repository.open(store)
@@ -77,6 +78,8 @@ def gc(
     with repository.locked():
         writer = oldest(objects)
         cutoff = min(now - grace, now if writer is None else writer - SKEW)
+        if before is not None:
+            before = min(before, _read_since(objects, where, now - grace))
         keep, result.expired = _needed(objects, where, before)
         if not dry_run and result.expired:
             _forget(repository, objects, where, before)
@@ -143,6 +146,20 @@ def _needed(objects: Objects, where: str, before: float | None) -> tuple[set[str
         if version.parent is not None:
             waiting.append((version.parent, counts and not old))
     return keep | _chunks(objects, where, manifests), len(expired - kept)
+
+
+def _read_since(objects: Objects, where: str, since: float) -> float:
+    """Time of the oldest version that was the newest of its branch at some time since then."""
+    oldest_read = float("inf")
+    for tip in Refs.read(objects, where).branches.values():
+        at: str | None = tip
+        while at is not None:
+            key = f"snapshots/{at}"
+            version = parse_snapshot(key, objects.get(key), where, nodes=False)
+            if at != tip:  # branches keep their newest in any case
+                oldest_read = min(oldest_read, version.flushed_at / 1e6)
+            at = None if version.flushed_at / 1e6 <= since else version.parent
+    return oldest_read - 1e-3
 
 
 def _chunks(objects: Objects, where: str, manifests: Iterable[str]) -> set[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from shlex import quote
 from typing import Any
@@ -21,11 +21,14 @@ from .executors.serial import Serial
 from .features import Feature, StoredBaseline, computed, free_alias
 from .index import Index, Segment, read_batch
 from .layout import BASELINES, FEATURES
+from .leases import claim
 from .provenance import commit_metadata, new_run
 from .store import Address, Repository, Snapshot, StoreConflictError, create_array, write_array
 
 #: Rows of a sub-batch in memory at once, in bytes; chunks are filled from it one after another.
 PART_BYTES = 32 << 20
+#: Seconds between looks at a segment that another process computes, and until it is computed here as well.
+_LOOK, _PATIENCE = 0.2, 900.0
 
 Progress = Callable[[int, int], None]
 
@@ -73,13 +76,17 @@ class FeaturizeResult:
 
 @dataclass(frozen=True)
 class _Task:
-    """One segment of one feature and/or baseline for a worker; the worker opens the store itself."""
+    """One segment of one feature and/or baseline for a worker; the worker opens the store itself.
+
+    :param wait: for another process that is at it already, in case it gives up
+    """
 
     store: Address
     segment: str
     feature: Feature | None
     baseline: StoredBaseline | None
     metadata: dict[str, Any]
+    wait: bool = False
 
 
 def missing(snapshot: Snapshot, kind: str, id_: str) -> list[Segment]:
@@ -184,13 +191,19 @@ def featurize(
     if len(tasks) <= 1 and executor.warm_up:
         executor = Serial()
     try:
-        for _, (name, snapshot_id) in executor.unordered(_compute_segment, tasks):
-            result.segments += 1
-            result.configurations += sizes[name].n_configurations
-            result.atoms += sizes[name].n_atoms
-            result.snapshot = snapshot_id
-            if progress is not None:
-                progress(result.atoms, total)
+        busy: list[_Task] = []
+        while tasks:
+            for i, (name, snapshot_id) in executor.unordered(_compute_segment, tasks):
+                if not snapshot_id:  # another process is at it
+                    busy.append(replace(tasks[i], wait=True))
+                    continue
+                result.segments += 1
+                result.configurations += sizes[name].n_configurations
+                result.atoms += sizes[name].n_atoms
+                result.snapshot = snapshot_id
+                if progress is not None:
+                    progress(result.atoms, total)
+            tasks, busy = busy, []
     except MlipstoreError:
         with suppress(StoreError):  # the first error is the one to tell
             _forget_empty(repository, new, metadata)
@@ -269,31 +282,45 @@ def _enter_baseline(repository: Repository, baseline: StoredBaseline, command: s
 
 # --------------------------------------------------------------------- worker
 def _compute_segment(task: _Task) -> tuple[str, str]:
-    """Compute and commit one segment; runs in a worker, which opens the store itself."""
+    """Compute and commit one segment; runs in a worker, which opens the store itself.
+
+    :return: its name, and the version that has it, empty if another process is at it
+    """
+    repository = Repository.open(task.store)
+    at_feature = None if task.feature is None else f"features/{task.feature.id}/{task.segment}"
+    at_baseline = None if task.baseline is None else f"baselines/{task.baseline.id}/{task.segment}"
+    paths = [path for path in (at_feature, at_baseline) if path is not None]
+    give_up = time.monotonic() + _PATIENCE
+    while True:
+        with ExitStack() as claims:
+            mine = [p for p in paths if claims.enter_context(claim(repository.objects, p.replace("/", "-")))]
+            if time.monotonic() > give_up:  # work that is done twice does no harm
+                mine = paths
+            snapshot = repository.at()
+            if all(map(snapshot.exists, paths)):
+                return task.segment, snapshot.id
+            todo = [path for path in mine if not snapshot.exists(path)]
+            with suppress(StoreConflictError):  # another process has stored (part of) it meanwhile: look again
+                if todo:
+                    _compute(repository, task, at_feature in todo, at_baseline in todo)
+        if len(mine) < len(paths):
+            if not task.wait:
+                return task.segment, ""
+            time.sleep(_LOOK)
+
+
+def _compute(repository: Repository, task: _Task, feature: bool, baseline: bool) -> None:
     from threadpoolctl import threadpool_limits
 
-    repository = Repository.open(task.store)
-    while True:
-        snapshot = repository.at()
-        at_feature = None if task.feature is None else f"features/{task.feature.id}/{task.segment}"
-        at_baseline = None if task.baseline is None else f"baselines/{task.baseline.id}/{task.segment}"
-        todo = [path for path in (at_feature, at_baseline) if path is not None and not snapshot.exists(path)]
-        if not todo:
-            return task.segment, snapshot.id
-        batch = read_batch(snapshot, task.segment)
-        try:
-            with (
-                threadpool_limits(1),
-                repository.transaction(f"featurize segment {task.segment}", task.metadata) as tx,
-            ):
-                if task.feature is not None and at_feature in todo:
-                    _write_rows(tx.group(at_feature), batch, task.feature.descriptor(), task.feature.precision)
-                if task.baseline is not None and at_baseline in todo:
-                    potential = StoredBaseline.load(snapshot, task.baseline.id).baseline()
-                    _write_baseline(tx.group(at_baseline), batch, potential)
-            return task.segment, tx.snapshot_id
-        except StoreConflictError:
-            continue  # another process has stored (part of) it meanwhile: look again
+    snapshot = repository.at()
+    batch = read_batch(snapshot, task.segment)
+    with threadpool_limits(1), repository.transaction(f"featurize segment {task.segment}", task.metadata) as tx:
+        if task.feature is not None and feature:
+            group = tx.group(f"features/{task.feature.id}/{task.segment}")
+            _write_rows(group, batch, task.feature.descriptor(), task.feature.precision)
+        if task.baseline is not None and baseline:
+            potential = StoredBaseline.load(snapshot, task.baseline.id).baseline()
+            _write_baseline(tx.group(f"baselines/{task.baseline.id}/{task.segment}"), batch, potential)
 
 
 def parts(batch: Batch, n_columns: int, part_bytes: int = PART_BYTES) -> list[tuple[int, int]]:

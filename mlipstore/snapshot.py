@@ -34,11 +34,11 @@ class Snapshot:
 
     @cached_property
     def root(self) -> zarr.Group:
-        with self._reading("the store"):
+        with self.reading("the store"):
             return zarr.open_group(self.session.store, mode="r")
 
     @contextmanager
-    def _reading(self, path: str) -> Iterator[None]:
+    def reading(self, path: str) -> Iterator[None]:
         """Anything that goes wrong inside means that stored bytes are damaged or cannot be reached."""
         try:
             yield
@@ -55,16 +55,16 @@ class Snapshot:
         async def children() -> list[str]:
             return [name async for name in self.session.store.list_dir(path)]
 
-        with self._reading(path):
+        with self.reading(path):
             return sorted(n for n in sync(children()) if n != "zarr.json")
 
     def exists(self, path: str) -> bool:
         """Whether a group or an array lies at ``path``."""
-        with self._reading(path):
+        with self.reading(path):
             return path in self.root
 
     def group(self, path: str) -> zarr.Group:
-        with self._reading(path):
+        with self.reading(path):
             try:
                 group = self.root[path]
             except KeyError:
@@ -85,12 +85,12 @@ class Snapshot:
         return attributes
 
     def array(self, path: str) -> zarr.Array[Any]:
-        with self._reading(path):
+        with self.reading(path):
             return zarr.open_array(self.session.store, path=path, mode="r")
 
     def read(self, path: str, start: int = 0, stop: int | None = None) -> NDArray[Any]:
         """Rows ``start:stop`` of an array; bytes that are damaged or missing are an error, never a number."""
-        with self._reading(path):
+        with self.reading(path):
             array = self.array(path)
             data = np.asarray(array[start:stop])
             if data.size:

@@ -363,8 +363,24 @@ class Repository:
         for function in tx.last:
             function(root)
         recent = repeated(self._repository, str(session.snapshot_id), metadata.get("versions"))
-        tx.snapshot_id = session.commit(message, metadata={**metadata, RECENT: recent})
+        said, base = {**metadata, RECENT: recent}, str(session.snapshot_id)
+        try:
+            tx.snapshot_id = session.commit(message, metadata=said)
+        except (icechunk.IcechunkError, icechunk.ConflictError):
+            made = self._made_all_the_same(base, message, said)
+            if made is None:
+                raise
+            tx.snapshot_id = made
         try_to_seal(self.objects, tx.snapshot_id, str(self.path))
+
+    def _made_all_the_same(self, base: str, message: str, metadata: dict[str, Any]) -> str | None:
+        """Id of a version whose commit failed because the answer was lost: nobody else can have made such a one."""
+        try:
+            newest = next(iter(self._repository.ancestry(branch=self.branch)))
+        except icechunk.IcechunkError:
+            return None
+        same = (newest.parent_id, newest.message) == (base, message) and newest.metadata == metadata
+        return str(newest.id) if same else None
 
     # ------------------------------------------------------------------ names
     def tag(self, name: str, ref: str | None = None) -> str:

@@ -46,6 +46,10 @@ _REMEDIES = (
         "this file system cannot lock files, so that two writers could lose each other's work. Use another one",
     ),
     (
+        ("dispatch failure", "connection refused", "connection reset", "timed out", "internalerror", "slowdown"),
+        "the server cannot be reached. What was stored before is whole; run the same command again",
+    ),
+    (
         ("too many open files", "os error 24"),
         "too many open files. Raise the limit (ulimit -n 4096) and run the same command again",
     ),

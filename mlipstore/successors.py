@@ -28,7 +28,7 @@ from .store import Repository, Transaction
 #: Rows of a new segment that are held in memory at most, in bytes; what is read at once.
 _HELD, _READ = 128 << 20, 16 << 20
 #: Rows per configuration (0: three per atom) of each array of a featurization or baseline.
-_ROWS = {"features": {"A_E": 1, "A_F": 0, "A_S": 6}, "baselines": {"energy": 1, "force": 0, "stress": 1}}
+ROWS = {"features": {"A_E": 1, "A_F": 0, "A_S": 6}, "baselines": {"energy": 1, "force": 0, "stress": 1}}
 
 
 @dataclass
@@ -137,7 +137,7 @@ class Successors:
                 continue
             kind = path.partition("/")[0]
             group = tx.group(f"{path}/{name}")
-            for array, per in _ROWS[kind].items():
+            for array, per in ROWS[kind].items():
                 self._copy(group, path, array, per, pieces, place, batch)
 
     def _copy(
@@ -161,7 +161,7 @@ class Successors:
             else:
                 begin = p.positions * per
             target = first[place[done : done + len(p.old)]]
-            _gather(self.snapshot, here, begin, counts, target, out)
+            gather(self.snapshot, here, begin, counts, target, out)
             done += len(p.old)
         if features:
             multiple = {"A_E": 1, "A_F": 3, "A_S": 6}[array]
@@ -172,7 +172,7 @@ class Successors:
             write_array(group, spec, out)
 
 
-def _gather(
+def gather(
     snapshot: Snapshot, path: str, begin: NDArray[np.int64], counts: NDArray[np.int64], target: NDArray[np.int64],
     out: NDArray[Any],
 ) -> None:  # fmt: skip

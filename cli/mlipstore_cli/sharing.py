@@ -22,17 +22,26 @@ def clone(
         typer.Argument(metavar="[TARGET]", help="The copy: a new folder or s3://...; default: same name here."),
     ] = None,
     ref: Annotated[str | None, typer.Option("--ref", help="Only what leads to this branch, tag or version.")] = None,
+    where: Annotated[
+        str | None, typer.Option("--where", metavar="EXPR", help="Only configurations that this selects; no history.")
+    ] = None,
+    features: Annotated[
+        list[str] | None,
+        typer.Option("--features", metavar="NAME", help="Only these featurizations (or none); no history. Repeatable."),
+    ] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Copy a store with its history; a copy that was cut off continues."""
+    """Copy a store with its history, or a part of one version; a copy that was cut off continues."""
     from mlipstore.sharing.remote import clone as verb
 
     from .present import Meter, emit, say
 
-    with Meter("clone", "kB", quiet) as meter:
-        result = verb(source, target, ref, _bytes(meter))
-    emit(result, json, lambda: say(f"{_moved(result)} -> {result.place}"))
+    part = where is not None or bool(features)
+    with Meter("clone", "configurations" if part else "kB", quiet) as meter:
+        progress = meter if part else _bytes(meter)
+        result = verb(source, target, ref, progress, where, features or None, command_line())
+    emit(result, json, lambda: say(f"{'' if part else _moved(result) + ' '}-> {result.place}"))
 
 
 def push(

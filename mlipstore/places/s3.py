@@ -109,7 +109,7 @@ class Bucket(Objects):
             raise self._translate(error, key) from None
 
     def _translate(self, error: Exception, what: str) -> StoreError:
-        response = getattr(error, "response", {})
+        response = getattr(error, "response", None) or {}
         code = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         name = response.get("Error", {}).get("Code", "") or type(error).__name__
         if code in (401, 403) or "Credential" in name or "Token" in name:

@@ -16,18 +16,17 @@ from typing import Any
 
 import numpy as np
 import zarr
-from zarr.buffer import default_buffer_prototype
-from zarr.core.sync import sync
 
 from ..annotations import Annotation, load_annotation
 from ..annotations import write as write_annotation
 from ..errors import StoreError
 from ..features import free_alias
 from ..history import Commit, walk
-from ..icefiles.files import Node, parse_manifest, parse_snapshot
-from ..index import LIVE, REPLACED, Index, keys
+from ..icefiles.files import Node
+from ..index import LIVE, MOVED, REPLACED, Index, keys
 from ..locks import locked
 from ..store import Repository, Snapshot, Transaction, append_rows, overwrite, sealed
+from .nodes import chunk, chunk_keys, copy_node, nodes_of
 from .refs import set_ref
 
 _BRANCH = "rebase-in-progress-"
@@ -88,7 +87,7 @@ class _Step:
 
     def __init__(self, before: Snapshot, after: Snapshot, now: Snapshot, tx: Transaction) -> None:
         self.before, self.after, self.now, self.tx = before, after, now, tx
-        self.a, self.b, self.t = _nodes(before), _nodes(after), _nodes(now)
+        self.a, self.b, self.t = nodes_of(before), nodes_of(after), nodes_of(now)
         self.where = str(now.repository.path)
 
     def apply(self) -> None:
@@ -133,12 +132,7 @@ class _Step:
         node = self.b[path]
         if node.is_array and path in self.t:
             del self.tx.root[path]
-        into, prefix = self.tx.root.store, f"{path}/" if path else ""
-        metadata = self._with_free_alias(path, node) or node.metadata
-        _set(into, f"{prefix}zarr.json", metadata)
-        if node.is_array:
-            for key in _chunk_keys(self.after, node):
-                _set(into, f"{prefix}{key}", _get(self.after, f"{prefix}{key}"))
+        copy_node(self.after, node, self.tx.root, self._with_free_alias(path, node))
 
     def _with_free_alias(self, path: str, node: Node) -> bytes | None:
         """The metadata of a model (...) whose alias another one has, with a free one."""
@@ -158,22 +152,22 @@ class _Step:
 
     def _same(self, path: str, one: Snapshot, other: Snapshot) -> bool:
         """Whether two versions hold the same at a path."""
-        x, y = _nodes(one)[path], _nodes(other)[path]
+        x, y = nodes_of(one)[path], nodes_of(other)[path]
         if x == y:
             return True
         if x.is_array != y.is_array or json.loads(x.metadata) != json.loads(y.metadata):
             return False
         if not x.is_array:
             return True
-        mine, theirs = sorted(_chunk_keys(one, x)), sorted(_chunk_keys(other, y))
-        return mine == theirs and all(_get(one, f"{path}/{k}") == _get(other, f"{path}/{k}") for k in mine)
+        mine, theirs = sorted(chunk_keys(one, x)), sorted(chunk_keys(other, y))
+        return mine == theirs and all(chunk(one, f"{path}/{k}") == chunk(other, f"{path}/{k}") for k in mine)
 
     # --------------------------------------------------------------- annotations
     def _annotation(self, path: str) -> None:
         kind, _, name = path.removeprefix("annotations/").partition("-")
 
         def values(snapshot: Snapshot) -> dict[bytes, Any]:
-            return load_annotation(snapshot, kind, name).values if path in _nodes(snapshot) else {}
+            return load_annotation(snapshot, kind, name).values if path in nodes_of(snapshot) else {}
 
         a, b, merged = values(self.before), values(self.after), dict(values(self.now))
         merged.update((k, v) for k, v in b.items() if k not in a or a[k] != v)
@@ -214,7 +208,7 @@ class _Step:
             for i, key in enumerate(keys(b.uid[rows])):
                 met[key] += 1
                 if met[key] <= have[key] and mine[i] == LIVE:
-                    mine[i] = REPLACED  # the others have stored the same configuration
+                    mine[i] = MOVED  # the others have stored the same configuration
             states.append(mine)
         which = [b.rows(s.name) for s in added]
         number = np.arange(first, first + len(added), dtype=np.int32)
@@ -231,37 +225,3 @@ class _Step:
 
 def _of_index(path: str) -> bool:
     return path == "index" or path.startswith("index/")
-
-
-def _nodes(snapshot: Snapshot) -> dict[str, Node]:
-    """What a version holds, by path."""
-    have: dict[str, Node] | None = getattr(snapshot, "_nodes_by_path", None)
-    if have is None:
-        objects, key = snapshot.repository.objects, f"snapshots/{snapshot.id}"
-        nodes = parse_snapshot(key, objects.get(key), str(snapshot.repository.path)).nodes
-        have = {node.path: node for node in nodes}
-        snapshot._nodes_by_path = have  # type: ignore[attr-defined]
-    return have
-
-
-def _chunk_keys(snapshot: Snapshot, node: Node) -> list[str]:
-    """Keys of the chunks that an array has, below it."""
-    objects, where = snapshot.repository.objects, str(snapshot.repository.path)
-    out = []
-    for name in node.manifests:
-        key = f"manifests/{name}"
-        for chunk in parse_manifest(key, objects.get(key), where).get(node.id, ()):
-            out.append("/".join(["c", *map(str, chunk.index)]))
-    return out
-
-
-def _get(snapshot: Snapshot, key: str) -> bytes:
-    found = sync(snapshot.session.store.get(key, default_buffer_prototype()))
-    if found is None:
-        raise StoreError(f"{snapshot.repository.path}: {key} is missing. Restore the store from a copy.")
-    data: bytes = found.to_bytes()
-    return data
-
-
-def _set(store: Any, key: str, data: bytes) -> None:
-    sync(store.set(key, default_buffer_prototype().buffer.from_bytes(data)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,24 +46,34 @@ def clone(
     target: str | os.PathLike[str] | None = None,
     ref: str | None = None,
     progress: Progress | None = None,
+    where: str | None = None,
+    features: Sequence[str] | None = None,
+    command: str = "clone",
 ) -> Shared:
     """A copy of a store, with its history; one that was cut off is continued.
 
     :param target: where, default: a folder of the same name here
     :param ref: copy what leads to this branch, tag or version alone; it is what ``main`` of the copy begins with
+    :param where: copy the configurations of one version that an expression selects, without history
+    :param features: copy these featurizations of one version alone, without history; empty: none
     :raises StoreError: something else is at ``target``, or the source has a newer format
     """
     source_place = _absolute(place_of(source))
     target_place = place_of(target if target is not None else source_place.name)
     there, here = objects_at(source_place), objects_at(target_place)
-    where = str(source_place)
-    original = Repository.open(where)  # a clear error if there is none, or of a newer format
-    _require_free(here, target_place, where)
-    refs = _chosen(original, Refs.read(there, where), ref)
+    origin = str(source_place)
+    original = Repository.open(origin)  # a clear error if there is none, or of a newer format
+    if where is not None or features is not None:
+        from .part import Part, copy_part
+
+        made = copy_part(original, target_place, Part(ref, where, features), progress, command)
+        return Shared(str(target_place), origin, refs=[MAIN], snapshot=made)
+    _require_free(here, target_place, origin)
+    refs = _chosen(original, Refs.read(there, origin), ref)
     here.require_safe_writes()
-    config = Config(remote=where, incomplete=True)
+    config = Config(remote=origin, incomplete=True)
     config.save(here)
-    copier = Copier(there, here, (), where, progress)
+    copier = Copier(there, here, (), origin, progress)
     moved = copier.copy({*refs.branches.values(), *refs.tags.values()})
     for id_ in {*refs.branches.values(), *refs.tags.values()}:
         require_format(here, id_, str(target_place))
@@ -75,8 +86,8 @@ def clone(
         for name, id_ in sorted(refs.branches.items(), key=lambda item: item[0] == MAIN):  # main makes it a store
             set_ref(here, "branch", name, id_, have.branches.get(name), str(target_place))
         publish(here)
-    Config(remote=where).save(here)
-    return Shared(str(target_place), where, moved.objects, moved.bytes, [*refs.branches, *refs.tags],
+    Config(remote=origin).save(here)
+    return Shared(str(target_place), origin, moved.objects, moved.bytes, [*refs.branches, *refs.tags],
                   snapshot=refs.branches[MAIN])  # fmt: skip
 
 
@@ -232,6 +243,8 @@ def pull(
     here, where = repository.objects, str(repository.path)
     origin = _absolute(place_of(remote_of(here, remote, where)))
     there, named = objects_at(origin), str(origin)
+    if Config.load(here).part.get("version") and named == Config.load(here).remote:
+        raise StoreError(f"{where} is a part of {named}, without its history. Clone it anew to get what came since.")
     other = Repository.open(named, MAIN)
     mine, theirs = Refs.read(here, where), Refs.read(there, named)
     name = repository.branch

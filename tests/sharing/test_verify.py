@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import icechunk
 import numpy as np
 import pytest
 
@@ -36,7 +37,7 @@ def everything(path: Path) -> dict[str, str]:
     """What is read of a store, as a digest of each thing; also through our own readers, which check more."""
     snapshot = Repository.open(path).at()
     index = Index.load(snapshot)
-    _ = index.uid, index.state, index.facts, index.elements, index.position
+    _ = index.uid, index.geometry, index.segment, index.position, index.state, index.facts, index.elements
     for kind in ("features", "baselines"):
         for id_ in snapshot.names(kind):
             snapshot.attributes(f"{kind}/{id_}")
@@ -97,7 +98,7 @@ def test_flipped_bits(fresh: Fresh) -> None:
     for n in range(FLIPS):
         path = rng.choice(files[kinds[n % len(kinds)]])
         data = harm(path, rng)
-        with suppress(StoreError):
+        with suppress(StoreError, icechunk.IcechunkError):  # the latter from what is read besides our readers
             assert everything(store) == truth, path
         report = verify(store)
         told += any(p.file == str(path.relative_to(store)) for p in report.problems)
@@ -187,6 +188,7 @@ def test_gc_frees_what_nobody_needs(fresh: Fresh, tmp_path: Path) -> None:
     with plugins():
         add(repository, folder, configurations(6, 5))
     truth = content(store)
+    assert gc(store, expire=0.0).expired == 0  # somebody may be reading what was the newest a moment ago
     planned = gc(store, expire=0.0, grace=0.0, dry_run=True)
     done = gc(store, expire=0.0, grace=0.0)
     assert planned.expired == done.expired > 5 and done.bytes > 0
