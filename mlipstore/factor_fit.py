@@ -19,7 +19,7 @@ from .errors import SettingsError
 from .executors import Executor
 from .factor import complete, load
 from .factors import FactorSet, KeptFactors, Key, Leaf, find, pack
-from .fit import FitResult, Problem, Progress, evaluate, finished, known, no_rows, prepare, store_model
+from .fit import FitResult, Problem, Progress, confirm, evaluate, finished, known, no_rows, prepare, store_model
 from .index import segments
 from .metrics import Entry, ErrorTable
 from .runfile import Fit
@@ -200,6 +200,7 @@ def compute_from_factors(
         solution = solve(problem.problem, factor)
         x = solution.coefficients
         errors = evaluate(problem.problem, x, progress) if full else problem.errors(x, progress)
+        confirm(factor, solution, errors)
     result = finished(problem.problem, factor, solution, errors)
     result.seconds = time.perf_counter() - began
     return result, factor

@@ -16,13 +16,13 @@ from . import passes, registry
 from .blocks import DesignMatrix
 from .cost import pass_seconds
 from .device import open_device
-from .errors import SettingsError
+from .errors import ComputeError, SettingsError
 from .executors import Executor, worth_workers
 from .executors.serial import Serial
 from .features import Feature, StoredBaseline, free_alias, only
 from .layout import METRICS, MODELS
 from .memory import FitMemory, available_bytes, fit_memory, parse_bytes, require
-from .metrics import Entry
+from .metrics import ALL, Entry
 from .passes import matrix_of
 from .provenance import commit_metadata, content_id, new_run, versions
 from .runfile import Fit
@@ -219,10 +219,27 @@ def compute(
         factor = accumulate(problem, progress, executor)
         solution = problem.solver.solve(factor)
         errors = evaluate(problem, solution.coefficients, progress, executor)
+    confirm(factor, solution, errors)
     result = finished(problem, factor, solution, errors)
     result.device = open_device(problem.settings.device).label
     result.seconds = time.perf_counter() - began
     return result, factor
+
+
+def confirm(factor: Factor, solution: Solution, errors: list[Entry]) -> None:
+    """The residual norm that the triangle gives and that of the rows themselves are the same.
+
+    :raises ComputeError: they differ by more than rounding
+    """
+    x, M = solution.coefficients, factor.n_columns
+    seen = sum(e.n * e.rmse**2 for e in errors if e.weighted and e.n and (e.group, e.split) == (ALL, "train")) ** 0.5
+    rounding = float(np.finfo(float).eps * (np.linalg.norm(factor.R[:, :M], axis=0) @ np.abs(x)))
+    if abs(seen - solution.residual_norm) > 1e-3 * solution.residual_norm + 100 * rounding:
+        raise ComputeError(
+            f"the triangular factor does not stand for the rows: the weighted residual norm is "
+            f"{solution.residual_norm:.6g} by the factor and {seen:.6g} by the rows. Nothing was stored. This is an "
+            "error of mlipstore: please report it with the run file."
+        )
 
 
 def finished(problem: Problem, factor: Factor, solution: Solution, errors: list[Entry]) -> FitResult:

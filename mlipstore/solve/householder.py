@@ -20,7 +20,8 @@ class Householder:
 
     Two levels: a panel of 64 columns goes through LAPACK dtpqrt, the columns to its right are updated by two matrix
     products with the block reflector I - Y T Y^T, Y = [I; V], whose T comes from the UT transform
-    T^-1 = striu(V^T V) + (I + diag(V^T V)) / 2 (Joffrain et al. 2006, doi:10.1145/1141885.1141886).
+    T^-1 = striu(V^T V) + (I + diag(V^T V)) / 2 (Joffrain et al. 2006, doi:10.1145/1141885.1141886). A column that is
+    zero in the new rows has no reflector.
     """
 
     #: Up to this many columns one panel (LAPACK dtpqrt over all columns) is the faster form.
@@ -58,8 +59,8 @@ class Householder:
             g, s = gram.ctypes.data, side.ctypes.data
             blas.syrk("T", width, rows, v, ldv, 0.0, g, k)
             diagonal = np.einsum("ii->i", gram)
-            diagonal += 1.0
-            diagonal *= 0.5
+            # LAPACK reflects nothing (T is zero) where nothing has to be eliminated; 2 / (1 + 0) would flip a sign
+            diagonal[:] = np.where(diagonal == 0.0, np.inf, 0.5 * (diagonal + 1.0))
             above = L[j + width : n, j : j + width]
             side[:] = above.T
             blas.gemm("NN", rest, width, rows, 1.0, trailing, ldx, v, ldv, 1.0, s, rest)

@@ -175,3 +175,15 @@ def test_projected_bytes_bounds_what_is_held() -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak <= projected_bytes(300, 1, 4000) * 1.05
+
+
+@pytest.mark.parametrize("columns", [40, 300, 700])
+def test_columns_that_are_zero_in_some_rows(columns: int) -> None:
+    """As the rows of alloys are: those of configurations of one element have zeros in the columns of the others."""
+    chunk, third = chunk_rows(columns + 1), columns // 3
+    A, B = problem(2 * chunk, columns)  # once: a sign that is flipped twice is right again
+    A[:chunk, 2 * third :] = 0.0
+    A[chunk:, :third] = 0.0
+    factor = Factor(columns)
+    factor.update(A, B)
+    np.testing.assert_allclose(factor.R, reference(A, B), rtol=0, atol=1e-12 * np.linalg.norm(A))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,13 @@ import pytest
 
 from mlipstore import passes, registry
 from mlipstore.configuration import Batch
-from mlipstore.errors import MissingDependencyError, SettingsError
+from mlipstore.errors import ComputeError, MissingDependencyError, SettingsError
 from mlipstore.executors import Executor
 from mlipstore.executors.dask import Dask
 from mlipstore.executors.processes import Processes
 from mlipstore.executors.serial import Serial
 from mlipstore.featurize import featurize
-from mlipstore.fit import Problem, accumulate, evaluate, fit, prepare
+from mlipstore.fit import Problem, accumulate, confirm, evaluate, fit, prepare
 from mlipstore.index import write_segment
 from mlipstore.metrics import KINDS
 from mlipstore.runfile import Fit
@@ -68,6 +69,15 @@ def test_leaves_are_runs_of_segments_and_tell_of_progress(problem: Problem) -> N
     accumulate(problem, lambda *step: told.append(step))
     total = problem.plan.rows
     assert [n for _, n, _ in told] == sorted(n for _, n, _ in told) and told[-1] == ("fit", total, total)
+
+
+def test_a_triangle_that_does_not_stand_for_the_rows_is_an_error(problem: Problem) -> None:
+    factor = accumulate(problem)
+    solution = problem.solver.solve(factor)
+    errors = evaluate(problem, solution.coefficients)
+    confirm(factor, solution, errors)
+    with pytest.raises(ComputeError, match="does not stand for the rows"):
+        confirm(factor, replace(solution, residual_norm=1.1 * solution.residual_norm), errors)
 
 
 def test_a_fit_that_is_small_starts_no_workers(store: Path) -> None:
