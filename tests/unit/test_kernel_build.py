@@ -23,7 +23,7 @@ sys.path[:0] = [{here!r}]
 from mlipstore import kernels
 assert all(kernels.load("snap", isa).__file__.startswith({here!r}) for isa in kernels.isas())
 import pytest
-tests = ["tests/unit/test_kernel_snap.py", "tests/unit/test_xyz_runs.py"]
+tests = ["tests/unit/test_kernel_snap.py", "tests/unit/test_kernel_pair.py", "tests/unit/test_xyz_runs.py"]
 sys.exit(pytest.main(["-q", "-s", "-p", "no:cacheprovider", *tests]))
 """
 
