@@ -6,6 +6,7 @@ EXTRAS ?= all,dev
 JOBS ?= 2
 DEMO_OUTPUT ?= demo-output
 PYTEST_ARGS ?=
+FUZZ_ARGS ?=
 
 PY = $(VENV)/bin/python
 READY = $(VENV)/.ready
@@ -15,7 +16,7 @@ ONE_THREAD = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 VECLIB_M
 #: Larger forms of the tests of damage and of concurrency: 500 flipped bits, 8 writers that make 50 commits each.
 EXTENDED = MLIPSTORE_FLIPS=500 MLIPSTORE_WRITERS=8 MLIPSTORE_COMMITS=50
 
-.PHONY: help demo test test-all extended test-icechunk2 lint format docs setup clean
+.PHONY: help demo test test-all extended fuzz test-icechunk2 lint format docs setup clean
 .DEFAULT_GOAL := help
 
 help:
@@ -23,6 +24,7 @@ help:
 	@echo 'make test       the test suite'
 	@echo 'make test-all   the test suite on each of Python 3.11, 3.12, 3.13 that is here'
 	@echo 'make extended   damage and concurrency at full size: 500 flipped bits, 8 writers with 50 commits each (an hour)'
+	@echo 'make fuzz       a minute of damaged input for each reader, expressions, run files, cards'
 	@echo 'make test-icechunk2  stores travel between Icechunk 1 and 2'
 	@echo 'make lint       ruff and mypy'
 	@echo 'make format     let ruff put the code into shape'
@@ -50,6 +52,9 @@ test-all:
 
 extended: $(READY)
 	$(EXTENDED) $(ONE_THREAD) $(PY) -m pytest tests/sharing/test_verify.py tests/sharing/test_writers.py $(PYTEST_ARGS)
+
+fuzz: $(READY)
+	$(ONE_THREAD) $(PY) -m tests.fuzz $(FUZZ_ARGS)
 
 test-icechunk2: $(READY)
 	@.ci/icechunk2

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .configuration import Batch
 from .errors import InputError
-from .index import Index
+from .index import LIVE, Index, short
 from .reading import ReadReport
 
 #: Cells thinner than this (Å^3 per cell) have no volume to speak of.
@@ -53,20 +53,18 @@ class Checks:
 
     def finish(self, index: Index) -> None:
         """Count copies over the whole store: geometries equal to 1e-4 Å."""
-        live = index.state == 0
-        if not live.any():
-            return
-        keys = np.ascontiguousarray(index.geometry[live]).view("V16").ravel()
-        _, inverse, counts = np.unique(keys, return_inverse=True, return_counts=True)
-        self.copies = int((counts - 1).sum())
+        live = index.state == LIVE
+        key, group = short(index.geometry[live]), index.group_codes[1][live]
+        order = np.argsort(key)
+        key, group = key[order], group[order]
+        first = np.flatnonzero(np.append(True, key[1:] != key[:-1])) if len(key) else np.zeros(0, np.int64)
+        counts = np.diff(np.append(first, len(key)))
+        self.copies = len(key) - len(first)
         self.copied_geometries = int((counts > 1).sum())
-        names = sorted({g for s in index.segments for g in s.groups})
-        code = {g: i for i, g in enumerate(names)}
-        per_segment = [np.repeat([code[g] for g in s.groups], list(s.groups.values())) for s in index.segments]
-        start = np.cumsum([0, *(len(p) for p in per_segment)])
-        group = np.concatenate(per_segment)[start[index.segment[live]] + index.position[live]]
-        pairs = np.unique(np.column_stack([inverse.ravel(), group]), axis=0)
-        self.geometries_in_several_groups = int((np.bincount(pairs[:, 0]) > 1).sum())
+        several = np.repeat(counts > 1, counts)  # as a rule few
+        run = np.repeat(np.arange(len(first)), counts)[several]
+        pairs = np.unique(np.column_stack([run, group[several]]), axis=0)
+        self.geometries_in_several_groups = int((np.bincount(pairs[:, 0]) > 1).sum()) if len(pairs) else 0
 
 
 def check(batch: Batch, zero_stress: str, checks: Checks, report: ReadReport) -> Batch:

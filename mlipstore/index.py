@@ -193,9 +193,49 @@ def keys(uid: NDArray[np.uint8]) -> list[bytes]:
     return [raw[i : i + width] for i in range(0, len(raw), width)]
 
 
+def short(hashes: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """The first 8 bytes of each hash ``(n, k)`` as a number: to sort and to find by."""
+    return np.ascontiguousarray(hashes[:, :8]).view(np.uint64).ravel()
+
+
+class Hashes:
+    """How often each content hash is there; made and asked by sorting, which takes a tenth of the time of a dictionary.
+
+    :param uid: ``(n, 32)``
+    """
+
+    def __init__(self, uid: NDArray[np.uint8]) -> None:
+        key = short(uid)
+        order = np.argsort(key)
+        self._key, self._uid = key[order], uid[order]
+
+    def __len__(self) -> int:
+        return len(self._key)
+
+    def count(self, uid: NDArray[np.uint8]) -> NDArray[np.int64]:
+        """How often each of ``(m, 32)`` is there, ``(m,)``."""
+        mine = short(uid)
+        low, high = np.searchsorted(self._key, mine, "left"), np.searchsorted(self._key, mine, "right")
+        out = np.zeros(len(uid), np.int64)
+        one = np.flatnonzero(high - low == 1)
+        out[one] = (self._uid[low[one]] == uid[one]).all(axis=1)
+        for i in np.flatnonzero(high - low > 1):
+            out[i] = self._several.get(uid[i].tobytes(), 0)
+        return out
+
+    @cached_property
+    def _several(self) -> Counter[bytes]:
+        """Those that share the beginning with others, as a rule copies."""
+        same = self._key[1:] == self._key[:-1]
+        shared = np.append(same, False) | np.append(False, same)
+        return Counter(keys(self._uid[shared]))
+
+
 def segments(snapshot: Snapshot) -> list[Segment]:
-    """Segments of a version in the order of the index (one attribute read)."""
-    return [Segment(**s) for s in snapshot.attributes("index")["segments"]]
+    """Segments of a version in the order of the index."""
+    if "segments" not in snapshot.kept:
+        snapshot.kept["segments"] = [Segment(**s) for s in snapshot.attributes("index")["segments"]]
+    return list(snapshot.kept["segments"])
 
 
 def write_segment(tx: Transaction, name: str, batch: Batch) -> None:

@@ -19,7 +19,7 @@ from .bookkeeping import ZERO_STRESS, Checks, check
 from .configuration import Batch
 from .errors import InputError, SettingsError, listed, nearest
 from .executors import Executor
-from .index import LIVE, Index, group_order, keys, segment_name, segments, write_segments
+from .index import LIVE, MOVED, Hashes, Index, group_order, keys, segment_name, segments, short, write_segments
 from .layout import SEGMENT_ATOMS, SEGMENT_CONFIGURATIONS
 from .portions import plan, read_all
 from .provenance import commit_metadata, new_run
@@ -194,14 +194,16 @@ class _Seen:
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.met: dict[bytes, int] = {}
+        self._live: NDArray[np.uint8] | Hashes
         self.look(snapshot)
 
     def look(self, snapshot: Snapshot) -> None:
         """Take note of what the store holds now."""
         index = Index.load(snapshot)
-        self.stored = index.counts()
-        self.live = set(keys(index.uid[index.state == LIVE]))
-        self.geometries = np.sort(_short(index.geometry[index.state == LIVE]))
+        live = index.state == LIVE
+        self.stored = Hashes(index.uid[index.state != MOVED])
+        self._live = index.uid[live]
+        self.geometries = np.sort(short(index.geometry[live]))
         self.known = {s.name for s in segments(snapshot)}
         #: and those that are being written, which another process may have stored under the same name meanwhile
         self.names = set(self.known)
@@ -216,29 +218,27 @@ class _Seen:
 
     def fresh(self, batch: Batch, copy: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which configurations, being the ``copy``-th of their kind, the store lacks."""
-        if not self.stored:
-            return np.ones(len(batch), bool)
-        stored = self.stored
-        return np.asarray(copy > np.array([stored.get(key, 0) for key in keys(batch.uid)]))
+        return np.asarray(copy > self.stored.count(batch.uid))
 
     def gone(self, batch: Batch, fresh: NDArray[np.bool_]) -> int:
         """How many of those that are not fresh were removed or replaced, so that none of their kind counts."""
-        return 0 if fresh.all() else sum(key not in self.live for key in keys(batch.uid[~fresh]))
+        return 0 if fresh.all() else int((self.live.count(batch.uid[~fresh]) == 0).sum())
+
+    @property
+    def live(self) -> Hashes:
+        """Those that count, made when they are first asked for."""
+        if not isinstance(self._live, Hashes):
+            self._live = Hashes(self._live)
+        return self._live
 
     def relabelled(self, batch: Batch) -> int:
         """How many configurations have a geometry that the store holds, with labels that it does not."""
         if not len(self.geometries):
             return 0
-        mine = _short(batch.geometry)
+        mine = short(batch.geometry)
         at = np.searchsorted(self.geometries, mine).clip(max=len(self.geometries) - 1)
-        there = np.flatnonzero(self.geometries[at] == mine)
-        uids = keys(batch.uid)
-        return sum(uids[i] not in self.stored for i in there)
-
-
-def _short(geometry: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    """Half of each geometry hash ``(n, 16)``, as a number: enough to count."""
-    return np.ascontiguousarray(geometry[:, :8]).view(np.uint64).ravel()
+        there = self.geometries[at] == mine
+        return int((self.stored.count(batch.uid[there]) == 0).sum())
 
 
 # -------------------------------------------------------------------- writing

@@ -31,6 +31,8 @@ class Snapshot:
         self.repository = repository
         self.session = session
         self.id = str(session.snapshot_id)
+        #: What was made of this version, which never changes, and will be asked for again.
+        self.kept: dict[str, Any] = {}
 
     @cached_property
     def root(self) -> zarr.Group:

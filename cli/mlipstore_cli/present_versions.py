@@ -159,7 +159,8 @@ def _summary(commits: Sequence[Any]) -> str:
                 if value is not None:
                     parts.append(f"{kind} {split} {number(value * factor)} {unit}")
         return f"{commits[0].message.removeprefix('fit ')}  {' · '.join(parts)}"
-    return f"{first}" + (f" ({len(commits)} versions)" if len(commits) > 1 else "")
+    said = str(first).removeprefix(f"{verb} ")
+    return said + (f" ({len(commits)} versions)" if len(commits) > 1 else "")
 
 
 def emit_names(names: Mapping[str, str], repository: Any, as_json: bool) -> None:

@@ -21,6 +21,7 @@ from typing import Any
 import google_crc32c
 import numpy as np
 from numcodecs.zstd import Zstd
+from numpy.typing import NDArray
 
 from ..errors import DamagedStoreError
 from .flatbuffer import Malformed, Table
@@ -41,6 +42,16 @@ def id_text(raw: bytes) -> str:
     bits = 5 * -(-8 * len(raw) // 5)
     number = int.from_bytes(raw, "big") << (bits - 8 * len(raw))
     return "".join(_CROCKFORD[number >> shift & 31] for shift in range(bits - 5, -1, -5))
+
+
+def _id_texts(raw: NDArray[np.uint8]) -> list[str]:
+    """:func:`id_text` of many of 12 bytes ``(n, 12)``: a large version has one for every array."""
+    bits = np.zeros((len(raw), 100), np.uint8)
+    bits[:, :96] = np.unpackbits(raw, axis=1)
+    digits = bits.reshape(len(raw), 20, 5) @ np.array([16, 8, 4, 2, 1], np.uint8)
+    letters = np.frombuffer(_CROCKFORD.encode(), np.uint8)[digits]
+    text = letters.tobytes().decode()
+    return [text[i : i + 20] for i in range(0, len(text), 20)]
 
 
 @dataclass(frozen=True)
@@ -141,10 +152,9 @@ def parse_snapshot(key: str, data: bytes, where: str, nodes: bool = True) -> Ver
         t = _opened(data, key, SNAPSHOT, where)
         id_, parent = t.raw(0, 12), t.raw(1, 12)
         files = t.structs(6, 32) or b""
-        manifests = {
-            id_text(files[i : i + 12]): int.from_bytes(files[i + 16 : i + 24], "little")
-            for i in range(0, len(files), 32)
-        }
+        table = np.frombuffer(files, np.uint8).reshape(-1, 32)
+        sizes = np.ascontiguousarray(table[:, 16:24]).view("<u8").ravel().tolist()
+        manifests = dict(zip(_id_texts(table[:, :12]), sizes, strict=True))
         version = Version(
             id=id_text(id_ or b""),
             parent=None if parent is None else id_text(parent),

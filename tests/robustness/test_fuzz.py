@@ -101,6 +101,17 @@ def test_run_files(tmp_path: Path) -> None:
     survive(attempt, 400)
 
 
+def test_each_target_of_make_fuzz_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Not for the minute that ``make fuzz`` takes; what fails is kept and told."""
+    from tests import fuzz
+
+    assert fuzz.main(["where", "card", "extxyz", "--seconds", "0.05", "--seed", "1", "--failures", str(tmp_path)]) == 0
+    assert "where" in capsys.readouterr().out and not list(tmp_path.iterdir())
+    assert not fuzz.run("bad", lambda: b"input", lambda data: 1 / 0, 1.0, tmp_path)
+    assert "ZeroDivisionError" in capsys.readouterr().err
+    assert [p.read_bytes() for p in tmp_path.iterdir()] == [b"input"]
+
+
 def test_fitsnap_inputs(tmp_path: Path) -> None:
     path, rng = tmp_path / "fit.in", random.Random("FitSNAP inputs")
 
