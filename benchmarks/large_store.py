@@ -34,12 +34,13 @@ OPERATIONS = {
     "query by annotation": ("r = Repository.open(path)", """len(select(r.at(), 'flagged("odd")'))"""),
     "diff with the first version": ("r = Repository.open(path)", "diff(r, 'begin')"),
     "tag and its version": ("r = Repository.open(path)", "r.at('begin')"),
-    "one configuration": (
-        "r = Repository.open(path); s = r.at(); i = Index.load(s); n = i.segments[-1].name; i.uid",
+    "one configuration, after another": (
+        "r = Repository.open(path); s = r.at(); n = Index.load(s).segments[-1].name; read_batch(s, n, 10, 11)",
         "read_batch(s, n, 50, 51)[0]",
     ),
     "one configuration, by uid": (
-        "r = Repository.open(path); s = r.at(); i = Index.load(s); u = i.uid[-1].tobytes().hex(); i.state",
+        "r = Repository.open(path); s = r.at(); i = Index.load(s); u = i.uid[-1].tobytes().hex(); i.state; "
+        "read_batch(s, i.segments[0].name, 10, 11)",
         """next(read_selection(select(s, f'uid == "{u}"', index=i)))[0]""",
     ),
 }  # fmt: skip
