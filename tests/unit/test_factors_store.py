@@ -50,9 +50,9 @@ def copy(kept: Repository, tmp_path: Path) -> Repository:
     return Repository.open(tmp_path / "a.mlip")
 
 
-def compare(repository: Repository, settings: Fit) -> None:
-    """Coefficients and every number of the error table that factors have."""
-    streamed, _ = compute(prepare(repository, settings))
+def compare(repository: Repository, settings: Fit, other: Repository | None = None) -> None:
+    """Coefficients and every number of the error table that factors have, with the fit that streams rows (of other)."""
+    streamed, _ = compute(prepare(other or repository, settings))
     result = fit_from_factors(repository, settings)
     x, y = (np.append(r.coefficients, list(r.constants.values())) for r in (streamed, result))
     np.testing.assert_allclose(y, x, rtol=1e-9, atol=1e-9 * np.abs(x).max())
@@ -61,9 +61,9 @@ def compare(repository: Repository, settings: Fit) -> None:
     lines = {(e.group, e.split, e.kind, e.weighted): e for e in streamed.errors}
     assert [(e.group, e.split, e.kind, e.weighted) for e in result.errors] == list(lines)
     for e in result.errors:
-        other = lines[e.group, e.split, e.kind, e.weighted]
-        assert e.n == other.n
-        np.testing.assert_allclose([e.rmse, e.rsq], [other.rmse, other.rsq], rtol=1e-10)
+        line = lines[e.group, e.split, e.kind, e.weighted]
+        assert e.n == line.n
+        np.testing.assert_allclose([e.rmse, e.rsq], [line.rmse, line.rsq], rtol=1e-10)
         assert np.isnan([e.mae, e.max]).all()
 
 
@@ -158,6 +158,20 @@ def test_new_data_factors_new_segments_only(copy: Repository, tmp_path: Path) ->
     assert result.segments == 2 and old < set(copy.at().names(find_path(copy)))
     assert factor(copy, PLAIN).segments == 0
     compare(copy, PLAIN)
+
+
+def test_a_fit_after_more_data_is_the_fit_from_scratch(tmp_path: Path) -> None:
+    """Whatever the segments: their factors, some old and some new, make up the rows."""
+    first, more = configurations(60, 1), configurations(3, 7)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    grown, whole = Repository.create(tmp_path / "a.mlip"), Repository.create(tmp_path / "b.mlip")
+    add(grown, tmp_path / "a", first)
+    fit_from_factors(grown, PLAIN, keep=True)
+    add(grown, tmp_path / "a", more)
+    add(whole, tmp_path / "b", more + first, segment=35)
+    assert factor(grown, PLAIN).segments == 1
+    compare(grown, PLAIN, whole)
 
 
 def find_path(repository: Repository) -> str:

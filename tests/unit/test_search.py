@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -223,6 +227,35 @@ def test_same_seed_same_trials_however_they_are_computed(copy: Repository, tmp_p
     assert study.values.tobytes() == once.values.tobytes() and study.errors.tobytes() == once.errors.tobytes()
     assert search(other, FIT, SEARCH).added == 0
     assert search(other, FIT, replace(SEARCH, seed=1)).study.id != once.id
+
+
+#: A search that is killed (signal 9) when the first trials are stored.
+KILLED = """
+import os, signal, sys
+import mlipstore.search as searching
+from mlipstore.store import Repository
+from tests.small_store import plugins
+from tests.unit.test_search import FIT, SEARCH
+store = searching.append
+def store_and_die(*arguments):
+    store(*arguments)
+    os.kill(os.getpid(), signal.SIGKILL)
+searching.append, searching._COMMIT_EVERY = store_and_die, 0.0
+with plugins():
+    searching.search(Repository.open(sys.argv[1]), FIT, SEARCH)
+"""
+
+
+def test_a_killed_search_continues_to_the_same_result(copy: Repository, tmp_path: Path) -> None:
+    other = Repository.open(shutil.copytree(copy.path, tmp_path / "b.mlip"))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])}
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(other.path)], env=environment, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    stored = len(Study.load(other.at(), "first").errors)
+    assert 0 < stored < SEARCH.trials
+    once, study = search(copy, FIT, SEARCH).study, search(other, FIT, SEARCH).study
+    assert len(study.errors) > stored
+    assert study.values.tobytes() == once.values.tobytes() and study.errors.tobytes() == once.errors.tobytes()
 
 
 def test_two_searches_at_once_do_not_mix(copy: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
