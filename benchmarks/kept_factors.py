@@ -135,7 +135,7 @@ def searched(repository: Repository, settings: Fit, trials: int, plots: Path | N
 
 def save(folder: Path, study: Any, slopes: Any) -> None:
     """The Pareto front and what it depends on."""
-    from mlipstore.plotting import search as pictures
+    from mlipstore.plotting import study as pictures
     from mlipstore.plotting.style import style
 
     folder.mkdir(parents=True, exist_ok=True)
