@@ -29,6 +29,13 @@ _DEATHS = 10
 _LOST = (
     "the connection to the Dask scheduler is lost. What was committed stays; run the same command again to continue."
 )
+#: Dask watches itself many times a second: profiles of workers, ticks of loops, thefts. Tasks take seconds here.
+_QUIET = {
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "500ms",
+    "distributed.admin.system-monitor.interval": "5s",
+    "distributed.scheduler.work-stealing-interval": "1s",
+}
 _numbers = count()
 
 
@@ -234,6 +241,7 @@ def _start(workers: int) -> Any:
     one = dict.fromkeys(THREAD_VARIABLES, "1")
     settings = {
         "distributed.scheduler.allowed-failures": _DEATHS,
+        **_QUIET,
         "distributed.nanny.pre-spawn-environ": {**dask.config.get("distributed.nanny.pre-spawn-environ", {}), **one},
     }
     for name in ("distributed", "distributed.nanny", "distributed.scheduler"):
