@@ -1,4 +1,4 @@
-"""``audit`` and ``compare-data``."""
+"""``audit`` and ``apply``."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .common import ExecutorName, Json, Quiet, Ref, Workers, command_line, executor
+from .common import ExecutorName, Json, Quiet, Ref, Store, Workers, command_line, executor
 
 if TYPE_CHECKING:
+    from mlipstore.audit.run import AuditResult
     from mlipstore.reading import ReadOptions
 
 Format = Annotated[str | None, typer.Option(help="Format of files; found out by itself if not given.")]
@@ -26,6 +27,9 @@ def audit(
     model: Annotated[str | None, typer.Option(help="A model: is any of its test set in its training set?")] = None,
     all_: Annotated[bool, typer.Option("--all", help="List what is in order and what is undecided, too.")] = False,
     plots: Annotated[str | None, typer.Option(metavar="DIR", help="Draw the findings into this folder.")] = None,
+    recipe: Annotated[
+        str | None, typer.Option(metavar="FILE.toml", help="Write corrections for mlipstore apply into this file.")
+    ] = None,
     waive: Annotated[
         str | None, typer.Option(metavar="CHECK", help="Let findings of a check not count (needs --reason).")
     ] = None,
@@ -79,8 +83,12 @@ def audit(
         made = waive_verb(Repository.open(sources[0]), waive, group, reason or "", command_line())
         say(f"  findings of {made.check} of {'all groups' if group == '*' else group} do not count: {made.reason}")
         return
-    if not stored and (ref or where or model):
-        raise SettingsError(f"--ref, --where and --model are for a store; there is none at {sources[0]}.")
+    if not stored and (ref or where or model or recipe):
+        raise SettingsError(f"--ref, --where, --model and --recipe are for a store; there is none at {sources[0]}.")
+    if recipe is not None and (ref or where or check):
+        raise SettingsError(
+            "--recipe is made of all checks of the newest version. Leave out --ref, --where and --check."
+        )
     options = ReadOptions(
         energy_key=energy_key, force_key=force_key, stress_key=stress_key, virial_key=virial_key,
         energy_unit=energy_unit, length_unit=length_unit, force_unit=force_unit, stress_unit=stress_unit,
@@ -103,7 +111,10 @@ def audit(
         from mlipstore.audit.plots import plot
 
         drawn = plot(result, plots)
+    written = None if recipe is None else _write_recipe(result, recipe)
     emit(result, json, lambda: show_audit(result, " ".join(sources), stored, all_))
+    if written is not None and not json:
+        say(f"  {written}")
     if plots is not None and not json:
         say(f"  {len(drawn)} pictures in {plots}")
     if not result.clean:
@@ -128,6 +139,50 @@ def _require_plain(options: ReadOptions, format: str | None) -> None:
         raise SettingsError("--format, units, keys and orders are for files; a store has its own. Leave them out.")
 
 
+def _write_recipe(result: AuditResult, place: str) -> str:
+    """Write the recipe of an audit; what was written, in words."""
+    from pathlib import Path
+
+    from mlipstore.audit.propose import propose
+    from mlipstore.errors import SettingsError
+    from mlipstore.files import written_whole
+    from mlipstore.recipe import text
+
+    path = Path(place)
+    if path.exists():
+        raise SettingsError(f"{place} is there already. Give another file, or remove it.")
+    made, notes = propose(result.findings, "".join(c if c.isalnum() else "_" for c in path.stem)[:40])
+    if made is None:
+        return "nothing that a recipe could correct"
+    head = ["Proposed by mlipstore audit. Read it, change it, then: mlipstore apply STORE " + path.name, *notes]
+    with written_whole(path) as part:
+        part.write_text(text(made, head), encoding="utf-8")
+    return f"{len(made.steps)} corrections in {place}: read it, then mlipstore apply {result.source} {place}"
+
+
+def apply(
+    store: Store,
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE.toml", help="Corrections, in order.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would change, and change nothing.")] = False,
+    json: Json = False,
+) -> None:
+    """Correct a data set by a recipe: each step is a version of its own, with its reason.
+
+    mlipstore audit --recipe writes one. Steps that a store has had are not repeated.
+    """
+    from mlipstore.recipe import apply as verb
+    from mlipstore.recipe import load
+    from mlipstore.store import Repository
+
+    from .present import emit
+    from .present_audit import show_applied
+
+    made = load(recipe)
+    result = verb(Repository.open(store), made, dry_run, command_line())
+    emit(result, json, lambda: show_applied(result, made, store))
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     app.command()(audit)
+    app.command()(apply)

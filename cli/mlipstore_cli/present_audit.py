@@ -10,6 +10,7 @@ from .present import duration, say
 if TYPE_CHECKING:
     from mlipstore.audit.finding import Finding
     from mlipstore.audit.run import AuditResult
+    from mlipstore.recipe import ApplyResult, Recipe
 
 _WIDTH = 98
 _VERBS = ("error", "warning")
@@ -48,6 +49,19 @@ def show_audit(result: AuditResult, source: str, stored: bool, everything: bool)
     next_ = command(result.findings, source, stored, _commands())
     if next_:
         say(f"next: {next_}")
+
+
+def show_applied(result: ApplyResult, recipe: Recipe, store: str) -> None:
+    """What each step of a recipe changed."""
+    steps = recipe.steps[len(recipe.steps) - len(result.steps) :]
+    if result.done_before:
+        say(f"  {result.done_before} of {len(recipe.steps)} steps were taken before, and are not repeated")
+    for step, done in zip(steps, result.steps, strict=True):
+        say(f"  {step.verb:8}{done.changed:>9,} configurations  {textwrap.shorten(step.reason, _WIDTH - 35)}")
+    if result.dry_run:
+        say("  nothing was changed (--dry-run)")
+    elif result.steps:
+        say(f"next: mlipstore audit {store}")
 
 
 def show_stored(facts: dict[str, Any]) -> None:

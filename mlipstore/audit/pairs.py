@@ -53,6 +53,7 @@ class Pairs:
     :param shear: ``(p, 3, 3)``: V sigma_k 2 eps_ab for stored components k = yz xz xy, strains ab = yz xz xy
     :param moved: largest displacement in Å, ``strain``: largest component of M - 1
     :param one_group: whether the pair is one of the sample of a group; ``cells``: largest difference of the cells in Å
+    :param copies: whether they are exact copies
     :param forces: whether both have forces that are not all zero, ``stress``: whether both have a stress
     """
 
@@ -70,6 +71,7 @@ class Pairs:
     stress: NDArray[np.bool_]
     one_group: NDArray[np.bool_]
     cells: F8
+    copies: NDArray[np.bool_]
     dropped: int = 0
 
     def __len__(self) -> int:
@@ -91,7 +93,7 @@ class Pairs:
     @property
     def nearly(self) -> NDArray[np.bool_]:
         """Nearly the same configuration, but not a copy."""
-        return np.asarray((self.cells < NEARLY) & (self.moved < NEARLY))
+        return np.asarray((self.cells < NEARLY) & (self.moved < NEARLY) & ~self.copies)
 
 
 def candidates(s: Summary) -> tuple[I8, I8, NDArray[np.bool_]]:
@@ -173,7 +175,9 @@ def evaluate(
         np.full((n, 3, 3), np.nan), np.full(n, np.inf), np.full(n, np.inf), np.zeros(n, bool), np.zeros(n, bool),
         s.has_stress[first] & s.has_stress[second], sampled & (s.group[first] == s.group[second]),
         np.abs(s.cell[first] - s.cell[second]).max(axis=(1, 2), initial=0.0),
+        (s.geometry[first] == s.geometry[second]).all(axis=1),
     )  # fmt: skip
+    inverse = _inverses(s)
     last_use = np.full(len(s), -1, np.int64)
     np.maximum.at(last_use, first, second)
     np.maximum.at(last_use, second, second)
@@ -196,7 +200,7 @@ def evaluate(
                     if other is None:
                         out.dropped += 1
                     else:
-                        _compute(out, p, s, other, here)
+                        _compute(out, p, s, inverse, other, here)
                 if last_use[i] > i:
                     held[i] = here
                     atoms += len(here[0])
@@ -217,38 +221,46 @@ def _select(pairs: Pairs, keep: NDArray[np.bool_]) -> Pairs:
     return Pairs(**taken)
 
 
-def _compute(out: Pairs, p: int, s: Summary, one: tuple[F8, F8], two: tuple[F8, F8]) -> None:
-    """Fill in pair ``p``."""
+def _inverses(s: Summary) -> F8:
+    """Inverse of each cell ``(n, 3, 3)``: the pseudo-inverse of its periodic vectors, NaN where there is none."""
+    lattice = np.where(s.pbc[:, :, None], s.cell, 0.0)
+    out: F8 = np.full((len(s), 3, 3), np.nan)
+    whole = s.pbc.all(axis=1) & (np.abs(np.linalg.det(lattice)) > 1e-9)
+    out[whole] = np.linalg.inv(lattice[whole])
+    partly = s.pbc.any(axis=1) & ~s.pbc.all(axis=1)
+    out[partly] = np.linalg.pinv(lattice[partly])
+    return out
+
+
+def _compute(out: Pairs, p: int, s: Summary, inverse: F8, one: tuple[F8, F8], two: tuple[F8, F8]) -> None:
+    """Fill in pair ``p``.
+
+    :param inverse: see :func:`_inverses`
+    """
     i, j = int(out.first[p]), int(out.second[p])
-    h1, h2, pbc = s.cell[i], s.cell[j], s.pbc[i]
     (x1, f1), (x2, f2) = one, two
-    same = bool(np.abs(h1 - h2).max() <= SAME_CELL)
-    if not pbc.any():
-        u, change = x2 - x1, np.zeros((3, 3))
-    elif not pbc.all():
-        if not same:
+    u, strain, change = x2 - x1, 0.0, None
+    if s.pbc[i].any():
+        h1, h2 = s.cell[i], s.cell[j]
+        if out.cells[p] <= SAME_CELL:
+            shift = np.rint(u @ inverse[i])
+            if shift.any():
+                u = u - shift @ h1
+        elif s.pbc[i].all() and s.pbc[j].all():
+            d = x2 @ inverse[j] - x1 @ inverse[i]
+            u = (d - np.rint(d)) @ (0.5 * (h1 + h2))
+            change = inverse[i] @ h2 - np.eye(3)
+            strain = float(np.abs(change).max())
+        else:
             return
-        inverse, change = np.linalg.pinv(h1[pbc]), np.zeros((3, 3))
-        d = x2 - x1
-        u = d - np.rint(d @ inverse) @ h1[pbc]
-    else:
-        try:
-            inverse = np.linalg.inv(h1)
-            change = inverse @ h2 - np.eye(3)
-            d = x2 @ np.linalg.inv(h2) - x1 @ inverse
-        except np.linalg.LinAlgError:
+        if not np.isfinite(u[0, 0]):
             return
-        u = (d - np.rint(d)) @ (0.5 * (h1 + h2))
-    if same:
-        change = np.zeros((3, 3))
-    moved = float(np.abs(u).max())
-    strain = float(np.abs(change).max())
-    out.moved[p], out.strain[p] = moved, strain
+    out.moved[p], out.strain[p] = float(np.abs(u).max()), strain
     out.zero_forces[p] = bool(s.zero_force[i] or s.zero_force[j])
-    out.forces[p] = bool(s.has_force[i] and s.has_force[j]) and not out.zero_forces[p]
     with_forces = bool(s.has_force[i] and s.has_force[j])
+    out.forces[p] = with_forces and not out.zero_forces[p]
     out.work[p] = -0.5 * float(((f1 + f2) * u).sum()) if with_forces else 0.0
-    if same or not out.stress[p]:
+    if change is None or not out.stress[p]:
         return
     eps = 0.5 * (change + change.T)
     volume = 0.5 * (s.volume[i] + s.volume[j])

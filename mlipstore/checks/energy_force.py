@@ -116,15 +116,15 @@ class EnergyForce:
                 )
             return Finding("ok", f"energies agree with forces ({told})", group, "", evidence, mine)
         if (rest > self.large).any():
-            hit = pairs[rest > self.large]
+            hit = int((rest > self.large).sum())
             return Finding(
                 "error",
                 f"forces contradict energies by up to {rest.max():,.3g} eV, above {self.large:g} eV in "
-                f"{len(hit):,} pairs ({told})",
+                f"{hit:,} pairs; {len(worst):,} configurations explain it ({told})",
                 group,
                 "energy-force",
                 evidence,
-                np.unique(np.concatenate([p.first[hit], p.second[hit]])),
+                worst,
             )
         if len(pairs) < 2 * self.pairs or abs(rest).max() < 5e-3:
             return Finding(
