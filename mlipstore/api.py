@@ -33,6 +33,8 @@ from .predict import PredictResult, predict
 from .query import DEFAULT_COLUMNS, Selection, read_selection, table
 from .query import select as selected
 from .reading import ReadOptions
+from .recipe import ApplyResult, Recipe, apply
+from .recipe import load as load_recipe
 from .replay import ReplayResult, replay
 from .revert import RevertResult, revert
 from .reweight import Reweighted
@@ -261,6 +263,11 @@ class Store:
                 raise SettingsError("findings are kept of all checks of all configurations of the newest version.")
             keep_findings(self.repository, result, "Store.audit")
         return result
+
+    def apply(self, recipe: str | Path | Recipe, dry_run: bool = False) -> ApplyResult:
+        """Corrections of a recipe or its file, see :func:`mlipstore.recipe.apply`."""
+        made = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+        return apply(self.repository, made, dry_run, "Store.apply")
 
     def replay(self, model: str) -> ReplayResult:
         """Repeat a stored fit and compare bit for bit."""

@@ -168,7 +168,7 @@ def apply(
 ) -> None:
     """Correct a data set by a recipe: each step is a version of its own, with its reason.
 
-    mlipstore audit --recipe writes one. Steps that a store has had are not repeated.
+    The audit proposes one, if asked. Steps that a store has had are not repeated.
     """
     from mlipstore.recipe import apply as verb
     from mlipstore.recipe import load

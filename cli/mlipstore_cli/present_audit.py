@@ -47,7 +47,7 @@ def show_audit(result: AuditResult, source: str, stored: bool, everything: bool)
     kept = f" · kept as {result.id[:8]}" if result.stored else ""
     say(f"  {_number(errors, 'error')} · {_number(warnings, 'warning')} · {result.count('undecided')} undecided{kept}")
     next_ = command(result.findings, source, stored, _commands())
-    if next_:
+    if next_.isprintable() and next_:
         say(f"next: {next_}")
 
 
@@ -99,7 +99,7 @@ def _table(findings: list[Finding]) -> None:
     say(f"  {'':10}{'check':{check}}  {'group':{group}}  what was found")
     say("  " + "─" * (_WIDTH - 2))
     for f in findings:
-        lines = textwrap.wrap(f.what, rest, break_on_hyphens=False) or [""]
+        lines = textwrap.wrap(_printable(f.what), rest, break_on_hyphens=False) or [""]
         name = _group(f)
         name = name if len(name) <= group else name[: group - 1] + "…"
         say(f"  {f.verdict:10}{f.check:{check}}  {name:{group}}  {lines[0]}")
@@ -108,7 +108,12 @@ def _table(findings: list[Finding]) -> None:
 
 
 def _group(f: Finding) -> str:
-    return "all" if f.group == "*" else "".join(c if c.isprintable() else "?" for c in f.group)
+    return "all" if f.group == "*" else _printable(f.group)
+
+
+def _printable(text: str) -> str:
+    """Text of files, without what would steer a terminal."""
+    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def _undecided(result: AuditResult) -> None:

@@ -161,6 +161,7 @@ def _buckets(which: I8, *keys: NDArray[np.generic]) -> Iterable[I8]:
             yield np.sort(part)
 
 
+@np.errstate(all="ignore")
 def evaluate(
     s: Summary, batches: Iterable[tuple[I8, Callable[[], Batch]]], progress: Callable[[int], None] | None = None
 ) -> Pairs:

@@ -9,7 +9,7 @@ from .finding import Finding
 from .remedy import where
 
 #: Code of a finding: the labels that become missing.
-_MASKED = {"zero-stress": ("stress",), "lost-forces": ("force",), "conflict": ("energy",), "energy-force": ("energy",)}
+_MASKED = {"zero-stress": ("stress",), "lost-forces": ("force",), "": ("energy",), "energy-force": ("energy",)}
 _READ_AGAIN = ("virial", "order", "fractional", "transposed", "length-unit", "energy-unit", "force-unit", "unreadable")
 
 
@@ -35,10 +35,10 @@ def _removals(told: Sequence[Finding]) -> Iterator[Step]:
 
 
 def _masks(told: Sequence[Finding], findings: Sequence[Finding]) -> Iterator[Step]:
-    for check, code in (("energy-force", "energy-force"), ("label-conflict", "conflict"), ("near-copies", "conflict"),
+    for check, code in (("energy-force", "energy-force"), ("label-conflict", ""),
                         ("zero-forces", "lost-forces"), ("missing-labels", "zero-stress")):  # fmt: skip
-        mine = [f for f in told if (f.check, f.code) == (check, code)]
-        if check in ("energy-force", "zero-forces", "near-copies"):
+        mine = [f for f in told if f.check == check and code in ("", f.code)]
+        if check in ("energy-force", "zero-forces"):
             mine = [f for f in mine if f.verdict == "error"]
         if code == "zero-stress":
             mine = [f for f in mine if f.evidence.get("kept_as_value")]

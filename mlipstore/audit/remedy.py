@@ -9,7 +9,7 @@ from .finding import Finding
 
 #: Codes of findings about which there is something to type, the most useful first.
 _FIRST = ("unreadable", "fractional", "transposed", "unit", "unit-and-sign", "sign", "virial", "order", "conflict",
-          "energy-force", "lost-forces", "leakage", "zero-stress")  # fmt: skip
+          "near-conflict", "energy-force", "lost-forces", "leakage", "zero-stress")  # fmt: skip
 
 
 def command(findings: Sequence[Finding], source: str, stored: bool, verbs: Collection[str]) -> str:

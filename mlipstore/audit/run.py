@@ -219,12 +219,13 @@ def _itself(batch: Batch) -> Batch:
 def run_checks(data: Material, checks: Sequence[str]) -> list[Finding]:
     """All findings, the worst first."""
     out: list[Finding] = []
-    for name in checks:
-        plugin = registry.make("checks", name, {})
-        if len(data.summary) or name == "unreadable":
-            for finding in plugin.run(data):
-                finding.check, finding.version = name, plugin.version
-                out.append(finding)
+    with np.errstate(all="ignore"):  # numbers of any size are what is looked at
+        for name in checks:
+            plugin = registry.make("checks", name, {})
+            if len(data.summary) or name == "unreadable":
+                for finding in plugin.run(data):
+                    finding.check, finding.version = name, plugin.version
+                    out.append(finding)
     order = {v: -i for i, v in enumerate(VERDICTS)}
     return sorted(out, key=lambda f: (order[f.verdict], f.check, f.group != "*", f.group))
 

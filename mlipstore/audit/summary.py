@@ -17,6 +17,8 @@ from .geometry import FINGERPRINT, near, shortest_ratio
 _SERIES = 0.01
 #: Shortest distance over the sum of covalent radii below which other readings of the coordinates are tried.
 _CLOSE = 0.6
+#: Å^3 below which a cell has no inside.
+_NO_VOLUME = 1e-9
 #: Atoms of one configuration above which other readings are not tried, and its neighbours are those of a part.
 _LARGE = 20_000
 
@@ -107,6 +109,7 @@ class Summary:
         return cls(**values)
 
 
+@np.errstate(all="ignore")
 def summarise(batch: Batch) -> Summary:
     """The summary of a batch of configurations."""
     n = len(batch)
@@ -145,7 +148,7 @@ def summarise(batch: Batch) -> Summary:
             out.force_max[i] = np.sqrt((f**2).sum(axis=1).max())
             out.zero_force[i] = out.force_max[i] == 0.0
         _look(out, i, z, x, cell, pbc)
-        if pbc.all():
+        if pbc.all() and volume[i] > _NO_VOLUME:
             out.series[i] = _series(species, x, cell, volume[i])
     out.compositions = list(compositions)
     return out
@@ -190,7 +193,7 @@ def _spread_out(x: F8, cell: F8) -> bool:
 def _series(species: bytes, x: F8, cell: F8, volume: float) -> int:
     """Hash of the shape of the cell and of where the atoms are in it, whatever its size."""
     metric = cell @ cell.T / max(volume, 1e-9) ** (2 / 3)
-    fractional = np.linalg.solve(cell.T, (x - x[0]).T).T
+    fractional = (x - x[0]) @ np.linalg.inv(cell)
     # the offset keeps simple fractions away from the edges of rounding
     fractional = np.floor((fractional - np.floor(fractional + 1e-4)) / _SERIES + 0.3137).astype(np.int32)
     return _hash(species + np.floor(metric / _SERIES + 0.3137).astype(np.int64).tobytes() + fractional.tobytes())

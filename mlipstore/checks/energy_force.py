@@ -37,6 +37,8 @@ class EnergyForce:
     :param pairs: least number of pairs for a verdict
     :param slope: how far from 1 it may be; ``r``: least correlation
     :param large: residual in eV that no small displacement explains; ``outlying``: in units of the usual residual
+    :param share: part of the configurations from which on it takes so many to explain what contradicts that none of the
+        group can be told right
     :param flat: energies that differ by less (eV, standard deviation) tell nothing
     """
 
@@ -47,6 +49,7 @@ class EnergyForce:
     large: float = 1.0
     outlying: float = 30.0
     flat: float = 1e-5
+    share: float = 0.1
 
     def run(self, data: Material) -> Iterator[Finding]:
         p, s = data.pairs, data.summary
@@ -117,14 +120,17 @@ class EnergyForce:
             return Finding("ok", f"energies agree with forces ({told})", group, "", evidence, mine)
         if (rest > self.large).any():
             hit = int((rest > self.large).sum())
+            many = len(worst) > self.share * len(mine)
+            which = "so many that none can be told right" if many else f"{len(worst):,} of {len(mine):,} explain it"
+            evidence["explained_by"] = len(worst)
             return Finding(
                 "error",
                 f"forces contradict energies by up to {rest.max():,.3g} eV, above {self.large:g} eV in "
-                f"{hit:,} pairs; {len(worst):,} configurations explain it ({told})",
+                f"{hit:,} pairs; {which} ({told})",
                 group,
                 "energy-force",
                 evidence,
-                worst,
+                mine if many else worst,
             )
         if len(pairs) < 2 * self.pairs or abs(rest).max() < 5e-3:
             return Finding(

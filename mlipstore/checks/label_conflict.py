@@ -10,6 +10,7 @@ import numpy as np
 
 from mlipstore.audit.finding import Finding
 from mlipstore.audit.material import Material
+from mlipstore.audit.pairs import NEARLY
 
 
 @dataclass(frozen=True)
@@ -18,14 +19,17 @@ class LabelConflict:
 
     :param energy: smallest difference in eV per cell that is told; ``error``: in eV per atom, from which it is an error
     :param force: difference of the largest force in eV/Å that is told
+    :param near: difference in eV per atom that a change of 0.002 Å cannot make
     """
 
     version: ClassVar[int] = 1
     energy: float = 1e-3
     error: float = 1e-3
     force: float = 0.05
+    near: float = 0.005
 
     def run(self, data: Material) -> Iterator[Finding]:
+        yield from self._nearly(data)
         s = data.summary
         found = []
         for c in data.copies:
@@ -67,6 +71,22 @@ class LabelConflict:
             np.sort(np.concatenate([c for *_, c in found])),
             {"action": "remove"},
         )
+
+    def _nearly(self, data: Material) -> Iterator[Finding]:
+        """Configurations that are copies but for some noise, and whose energies differ by more than it explains."""
+        s, p = data.summary, data.pairs
+        near = np.flatnonzero(p.nearly)
+        off = np.abs(p.energy[near]) / s.n_atoms[p.first[near]]
+        conflict = near[off > self.near]
+        if len(conflict):
+            yield Finding(
+                "error",
+                f"{len(conflict):,} pairs within {NEARLY:g} Å of each other differ by up to {off.max():.2g} eV/atom",
+                "*",
+                "near-conflict",
+                {"pairs": len(conflict), "largest_eV_per_atom": float(off.max())},
+                np.unique(np.concatenate([p.first[conflict], p.second[conflict]])),
+            )
 
 
 plugin = LabelConflict

@@ -15,13 +15,9 @@ from mlipstore.audit.pairs import NEARLY
 
 @dataclass(frozen=True)
 class NearCopies:
-    """Cell and all positions equal to 0.002 Å: a copy with noise, or two steps of a trajectory.
-
-    :param energy: difference in eV per atom that such a small change cannot make
-    """
+    """Cell and all positions equal to 0.002 Å: a copy with noise, or two steps of a trajectory."""
 
     version: ClassVar[int] = 1
-    energy: float = 0.005
 
     def run(self, data: Material) -> Iterator[Finding]:
         s, p = data.summary, data.pairs
@@ -38,18 +34,6 @@ class NearCopies:
             "across_groups": across,
             "largest_difference_eV_per_atom": float(np.nanmax(off)),
         }
-        conflict = near[off > self.energy]
-        if len(conflict):
-            both = np.unique(np.concatenate([p.first[conflict], p.second[conflict]]))
-            yield Finding(
-                "error",
-                f"{len(conflict):,} pairs within {NEARLY:g} Å of each other differ by up to "
-                f"{np.nanmax(off):.2g} eV/atom",
-                "*",
-                "conflict",
-                evidence,
-                both,
-            )
         yield Finding(
             "warning",
             f"{len(second):,} nearly exact copies (within {NEARLY:g} Å), {across:,} pairs across groups",

@@ -193,7 +193,7 @@ def test_wbe_zero_tensors(wbe: AuditResult) -> None:
 def test_wbe_copies_and_conflicts(wbe: AuditResult) -> None:
     copies = evidence(wbe, "copies")
     assert (copies["copies"], copies["across_groups"]) == (376, 24)
-    conflict = of(wbe, "label-conflict")
+    conflict = of(wbe, "label-conflict", code="conflict")
     assert conflict.verdict == "error" and conflict.evidence["geometries"] == 15
     assert conflict.evidence["largest_eV"] == pytest.approx(29.42, abs=5e-3)
     largest = [c["difference_eV"] for c in conflict.evidence["conflicts"][1:6]]
