@@ -187,3 +187,11 @@ def test_labels_of_copies(tmp_path: Path) -> None:
     (found,) = result.findings
     assert found.evidence["largest_eV"] == pytest.approx(0.5, abs=1e-9)
     assert sorted(found.evidence["conflicts"][0]["groups"]) == ["hot", "walk"]
+
+
+def test_pictures(store: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    outcome = run("audit", store, "--workers", 1, "--no-store", "--plots", tmp_path / "p")
+    assert "2 pictures" in outcome.out
+    assert {p.name for p in (tmp_path / "p").iterdir()} == {"stress-unit-strain.png", "copies.png"}
+    assert run("audit", store, "--workers", 1, "--plots", tmp_path / "p", "--check", "copies").code == 0
