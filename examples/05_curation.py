@@ -3,7 +3,7 @@
 Without arguments it makes a data set of copper and gold with four faults that published sets have, and shows that the
 audit finds and repairs them. With arguments it does the same for a store of yours that has features:
 
-    python examples/02_curation.py STORE FIT.toml FOLDER
+    python examples/05_curation.py STORE FIT.toml FOLDER
 
 The model, its settings and the split are the same before and after. Both models are judged by the corrected labels of
 the same held-out configurations; the numbers are printed whatever they are.
