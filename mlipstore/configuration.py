@@ -136,15 +136,14 @@ class Configuration:
 
     def geometry(self) -> bytes:
         """16 bytes that are equal for copies: species, pbc, and cell and positions rounded to 1e-4 Å."""
-        scale = 1.0 / GEOMETRY_RESOLUTION
         h = hashlib.blake2b(digest_size=16)
         h.update(np.ascontiguousarray(self.numbers, "<i4").data)
         h.update(np.ascontiguousarray(self.pbc, "u1").data)
-        h.update(np.rint(self.cell * scale).astype("<i8", order="C").data)
-        h.update(np.rint(self.positions * scale).astype("<i8", order="C").data)
+        h.update(_bytes(_rounded(self.cell)))
+        h.update(_bytes(_rounded(self.positions)))
         for value in (self.spin, self.charge):
             if value is not None:
-                h.update(np.rint(value * scale).astype("<i8", order="C").data)
+                h.update(_bytes(_rounded(value)))
         return h.digest()
 
 
@@ -363,17 +362,12 @@ def _hashes(
 
     The same bytes in the same order, cut out of the columns.
     """
-    scale = 1.0 / GEOMETRY_RESOLUTION
-
-    def rounded(values: F8) -> memoryview:
-        return _bytes(np.rint(values * scale).astype("<i8"))
-
     numbers, cells, positions, periodic = _bytes(number), _bytes(cell), _bytes(position), _bytes(pbc)
     energies, forces, stresses = _bytes(energy), _bytes(force), _bytes(stress)
-    near_cells, near_positions = rounded(cell), rounded(position)
+    near_cells, near_positions = _bytes(_rounded(cell)), _bytes(_rounded(position))
     finite, zero = np.isfinite(energy).tolist(), np.logical_not(np.any(stress, axis=1)).tolist()
     columns = (("spin", spin, 24), ("charge", charge, 8))
-    extra = [(k, _bytes(v), rounded(np.nan_to_num(v)), width) for k, v, width in columns if v is not None]
+    extra = [(k, _bytes(v), _bytes(_rounded(np.nan_to_num(v))), width) for k, v, width in columns if v is not None]
     sha256, blake2b, none = hashlib.sha256, hashlib.blake2b, b"-"
     uids, geometries = [], []
     with_force, with_stress = there["force"], there["stress"]
@@ -404,6 +398,12 @@ def _hashes(
         np.frombuffer(b"".join(uids), np.uint8).reshape(-1, 32),
         np.frombuffer(b"".join(geometries), np.uint8).reshape(-1, 16),
     )
+
+
+def _rounded(values: F8) -> NDArray[np.int64]:
+    """Multiples of the resolution at which geometries are compared; what is not finite is refused by whoever checks."""
+    with np.errstate(invalid="ignore"):
+        return np.rint(values * (1.0 / GEOMETRY_RESOLUTION)).astype("<i8", order="C")
 
 
 def _bytes(array: NDArray[Any]) -> memoryview:

@@ -21,7 +21,7 @@ from .executors import Executor, worth_workers
 from .executors.serial import Serial
 from .features import Feature, StoredBaseline, free_alias, only
 from .layout import METRICS, MODELS
-from .memory import FitMemory, available_bytes, fit_memory, parse_bytes, require
+from .memory import MATRICES, FitMemory, available_bytes, fit_memory, parse_bytes, require
 from .metrics import ALL, Entry
 from .passes import matrix_of
 from .provenance import commit_metadata, content_id, new_run, versions
@@ -173,14 +173,19 @@ def prepare(repository: Repository, settings: Fit, ref: str | None = None, check
         raise SettingsError(f"{repository.path} holds no configurations. Run mlipstore ingest first.")
     allowance = parse_bytes(settings.max_memory) if settings.max_memory else available_bytes()
     solver = registry.make("solvers", settings.solver.type, settings.solver.settings)
-    biggest = max(s.n_atoms for s in matrix.segments)
-    memory = fit_memory(matrix.n_columns, matrix.largest_block, biggest, getattr(solver, "matrices", 8))
+    biggest, leaves = max(s.n_atoms for s in matrix.segments), len(passes.leaves(matrix))
+
+    def needed(block_rows: int) -> FitMemory:
+        rows = matrix.largest_block if matrix.computed else block_rows
+        return fit_memory(matrix.n_columns, rows, biggest, getattr(solver, "matrices", MATRICES), leaves)
+
+    memory = needed(matrix.largest_block)
     rows = matrix.n_rows()
     width = 4 if feature.precision == "float32" else 8
     plan = FitPlan(feature.alias, rows, matrix.n_columns, rows * len(matrix.columns) * width, memory, allowance,
                    pass_seconds(rows, matrix.n_columns), settings.solver.type)  # fmt: skip
     if check_memory:
-        require(memory, matrix.n_columns, allowance)
+        require(needed, matrix.n_columns, matrix.largest_block, allowance, bool(settings.max_memory))
     return Problem(snapshot, settings, feature, baseline, matrix, GroupTable.of(settings, matrix), solver, plan)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,35 +12,55 @@ from .solve.factor import projected_bytes
 
 #: The interpreter with NumPy, SciPy, Zarr and Icechunk loaded, and the work space of their BLAS.
 IMPORTED = 110 << 20
+#: Arrays of (M, M) that a solver holds if it does not say so (``matrices``).
+MATRICES = 12
+#: Fewer rows per block than this cost more time than they save memory.
+_SMALLEST_BLOCK = 256
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
 
 
 @dataclass(frozen=True)
 class FitMemory:
-    """Parts of the memory of a fit, in bytes."""
+    """Parts of the memory of a fit, in bytes.
+
+    :param imported: the program; ``labels``: those of one segment; ``blocks``: rows on their way
+    :param factor: the triangle that takes rows in, one block included
+    :param waiting: packed triangles of rows that were gone over, to be merged
+    :param solve: arrays of the solver, the factor included
+    """
 
     imported: int
     factor: int
     blocks: int
     solve: int
     labels: int
+    waiting: int = 0
 
     @property
     def worker(self) -> int:
         """Of one worker of a parallel fit."""
-        return self.imported + self.blocks + self.labels + self.factor
+        return self.imported + self.blocks + self.labels + self.factor + self.waiting
 
     @property
     def total(self) -> int:
-        return self.imported + self.blocks + self.labels + max(self.factor, self.solve)
+        return self.imported + self.blocks + self.labels + max(self.factor + self.waiting, self.solve)
+
+    def parts(self) -> str:
+        """What makes :attr:`total`."""
+        most = max((self.factor + self.waiting, "factor"), (self.solve, "solving"))
+        parts = [(self.imported, "program"), most, (self.blocks, "blocks"), (self.labels, "labels")]
+        return ", ".join(f"{name} {human(size)}" for size, name in parts)
 
 
-def fit_memory(n_columns: int, block_rows: int, biggest_segment_atoms: int, solver_matrices: int = 8) -> FitMemory:
-    """Memory of a streamed fit: O(M^2) and a few blocks, whatever the number of rows.
+def fit_memory(
+    n_columns: int, block_rows: int, biggest_segment_atoms: int, solver_matrices: int = MATRICES, n_leaves: int = 1
+) -> FitMemory:
+    """Memory of a streamed fit: O(M^2) and a few blocks, whatever the number of rows (up to its logarithm).
 
     :param n_columns: M, constants included
     :param block_rows: rows of the largest block
-    :param solver_matrices: matrices of M^2 numbers that solving takes (``matrices`` of a solver plugin)
+    :param solver_matrices: arrays of ``(M, M)`` that solving takes, the factor included (``matrices`` of a solver)
+    :param n_leaves: runs of rows that are factored one by one and merged over a binary tree
     """
     k = n_columns + 1
     return FitMemory(
@@ -47,9 +68,9 @@ def fit_memory(n_columns: int, block_rows: int, biggest_segment_atoms: int, solv
         factor=projected_bytes(n_columns),
         # one in use and its weighted copy, one waiting, one being read and the stored rows it is made of
         blocks=5 * 8 * n_columns * block_rows,
-        # by default R, its copy for LAPACK, U, V^T and work of the divide-and-conquer SVD
         solve=8 * solver_matrices * k * k,
         labels=400 * biggest_segment_atoms,
+        waiting=(n_leaves - 1).bit_length() * 4 * k * (k + 1),
     )
 
 
@@ -92,19 +113,31 @@ def human(n: float) -> str:
     return f"{n:.1f} TB"
 
 
-def require(projected: FitMemory, n_columns: int, allowance: int) -> None:
+def require(plan: Callable[[int], FitMemory], n_columns: int, block_rows: int, allowance: int, given: bool) -> None:
     """Refuse a fit that cannot fit.
 
+    :param plan: the memory of a fit with so many rows per block
+    :param given: whether the allowance is a setting, or what this machine has free
     :raises MemoryLimitError: says what takes the memory and what would help
     """
+    projected = plan(block_rows)
     if projected.total <= allowance:
         return
-    raise MemoryLimitError(
-        f"projected memory {human(projected.total)} (M = {n_columns:,}: factor {human(projected.factor)}, solving "
-        f"{human(projected.solve)}, blocks {human(projected.blocks)}) exceeds the {human(allowance)} allowed. "
-        + (
-            "Use a smaller block_rows."
-            if projected.blocks > projected.factor and projected.total - projected.blocks < allowance
-            else "Use fewer features or a machine with more memory."
+    limit = f"the {human(allowance)} allowed" if given else f"the {human(allowance)} that are free here"
+    smaller = 1 << max(block_rows - 1, 1).bit_length() - 1
+    while smaller >= _SMALLEST_BLOCK and plan(smaller).total > allowance:
+        smaller //= 2
+    if smaller >= _SMALLEST_BLOCK:
+        advice = f"block_rows = {smaller} in [fit] needs {human(plan(smaller).total)}."
+    else:
+        fewest = min(block_rows, _SMALLEST_BLOCK)
+        least = plan(fewest).total
+        advice = (
+            (f"With block_rows = {fewest} in [fit] it is {human(least)}. " if least < projected.total else "")
+            + ("Allow more with --memory or max_memory" if given else "Take a machine with more memory")
+            + ", or use fewer columns (of SNAP: a smaller twojmax, no quadraticflag)."
         )
+    raise MemoryLimitError(
+        f"projected memory {human(projected.total)} for {n_columns:,} columns ({projected.parts()}) exceeds {limit}. "
+        f"{advice}"
     )

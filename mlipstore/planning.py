@@ -9,7 +9,7 @@ from typing import Any
 from . import registry
 from .cost import FitSeconds, Rates, even_leaves, fit_seconds, measured, packed_bytes
 from .fit import FitPlan, Problem
-from .memory import FitMemory, fit_memory
+from .memory import MATRICES, FitMemory, fit_memory
 from .passes import leaf_rows, least_rows
 
 
@@ -66,6 +66,6 @@ def forecast(rows: int, columns: int, workers: int, rates: Rates, solver: str = 
     :raises UnknownNameError: there is no such solver
     """
     plugin = registry.get("solvers", solver)
-    memory = fit_memory(columns, block_rows, 65_536, getattr(plugin, "matrices", 8))
+    memory = fit_memory(columns, block_rows, 65_536, getattr(plugin, "matrices", MATRICES))
     leaves = even_leaves(rows, leaf_at_most or least_rows(columns))
     return Forecast(rows, columns, solver, memory, fit_seconds(leaves, columns + 1, workers, rates, solver), rates)

@@ -69,7 +69,9 @@ def plan(
         path = Path(source)
         if not path.exists():
             near = nearest(path.name, [p.name for p in path.parent.iterdir()]) if path.parent.is_dir() else ""
-            raise InputError(f"there is no such file or folder. {near}", str(path))
+            raise InputError(
+                f"there is no such file or folder. {near}Check the path, and from where it counts.", str(path)
+            )
         name, reader = reader_for(path, options, format)
         files = list(map(str, reader.files(path)))
         if not files:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
+from ase.build import bulk
 
 from tests.scripts import ROOT, load_make_data, mpiexec, run
 
@@ -71,3 +74,42 @@ def test_quick_start_as_it_stands(make_data: ModuleType, tmp_path: Path) -> None
     run("-m", tmp_path, "mlipstore_cli", "run", "my.toml")
     for name in ("first.mod", "first.snapcoeff", "predicted.xyz", "plots/first-parity-energy.png"):
         assert (tmp_path / name).stat().st_size > 0, name
+
+
+def fitsnap_project(folder: Path) -> Path:
+    """A FitSNAP input for tungsten, and its JSON files: displaced cells with made-up labels."""
+    rng = np.random.default_rng(4)
+    units = {"EnergyStyle": "electronvolt", "ForcesStyle": "electronvoltperangstrom", "StressStyle": "bar"}
+    for i in range(12):
+        atoms = bulk("W", cubic=True) * (2, 1, 1)
+        atoms.rattle(0.1, seed=i)
+        data = {
+            **{"Positions": atoms.positions.tolist(), "Lattice": atoms.cell.tolist(), "AtomTypes": ["W"] * 4},
+            **{"NumAtoms": 4, "Energy": -50.0 + rng.normal(), "Forces": rng.normal(size=(4, 3)).tolist()},
+            "Stress": (1e4 * rng.normal(size=(3, 3))).tolist(),
+        }
+        file = folder / "JSON" / ("even", "odd")[i % 2] / f"{i}.json"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        entry = {"Dataset": {"Data": [data], "LatticeStyle": "angstrom", "PositionsStyle": "angstrom", **units}}
+        file.write_text("# made up\n" + json.dumps(entry), encoding="utf-8")
+    source = folder / "W.in"
+    source.write_text(
+        "[BISPECTRUM]\nnumTypes = 1\ntype = W\ntwojmax = 4\nrcutfac = 4.7\nradelem = 0.5\nwj = 1\n"
+        "[PATH]\ndataPath = JSON\n[OUTFILE]\npotential = W\n"
+        "[GROUPS]\ngroup_sections = name training_size testing_size eweight fweight vweight\n"
+        "group_types = str float float float float float\neven = 1.0 0.0 100 1 1e-8\nodd = 0.5 0.5 100 1 1e-8\n",
+        encoding="utf-8",
+    )
+    return source
+
+
+def test_larger_than_memory_in_small(tmp_path: Path) -> None:
+    """The rows are made on the fly, twice, and the store holds none."""
+    script = ROOT / "examples/larger_than_memory.py"
+    printed = run(script, tmp_path, str(fitsnap_project(tmp_path)), "--folder", "small store")
+    assert "columns = 0.0 GB, never stored" in printed
+    assert "peak memory" in printed
+    assert re.search(r"^force +train: MAE", printed, re.MULTILINE)
+    (store,) = (tmp_path / "small store").glob("*.mlip")
+    shown = run("-m", tmp_path, "mlipstore_cli", "show", str(store), "qsnap-2J4")
+    assert "storage: none" in shown

@@ -14,15 +14,29 @@ import sys
 import threading
 from contextlib import suppress
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
+import typer.core
 
 from . import auditing, choosing, data, editing, factoring, fitting, keeping, looking, runs, sharing, versions
+from .common import close_executors
 from .ranks import works_for_another
+
+
+class Commands(typer.core.TyperGroup):
+    """The commands, with all of the sentence that says what each one does."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write them as ``--help`` lists them."""
+        rows = [(name, command.get_short_help_str(1000)) for name, command in self.commands.items()]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
 
 app = typer.Typer(
     name="mlipstore",
+    cls=Commands,
     help="Training data, descriptors, fits and models of interatomic potentials in one versioned store.",
     no_args_is_help=True,
     add_completion=False,
@@ -84,6 +98,8 @@ def main() -> None:
             if not works_for_another(sys.argv[1:]):
                 app(prog_name="mlipstore")
         finally:
+            if not stopped:
+                close_executors()
             sys.stdout.flush()  # here, where it can fail with an error of ours
     except BaseException as error:
         # interrupted imports and dead workers raise whatever they like

@@ -33,13 +33,11 @@ def command_line() -> str:
 
 
 def executor(name: str, workers: int, scheduler: str | None = None) -> Executor:
-    """The executor plugin of that name; it is closed when the command ends.
+    """The executor plugin of that name; :func:`close_executors` closes it when the command ends.
 
     :raises SettingsError: it has no such setting
     """
     from dataclasses import fields
-
-    import click
 
     from mlipstore import registry
     from mlipstore.errors import SettingsError
@@ -53,10 +51,17 @@ def executor(name: str, workers: int, scheduler: str | None = None) -> Executor:
         if key not in known:
             raise SettingsError(f"the executor {name} has no --{key}. {_INSTEAD.get(name, 'Leave it out.')}")
     made: Executor = registry.make("executors", name, settings)
-    context = click.get_current_context(silent=True)
-    if context is not None:
-        context.call_on_close(made.close)
+    _in_use.append(made)
     return made
+
+
+_in_use: list[Executor] = []
+
+
+def close_executors() -> None:
+    """End what :func:`executor` has started."""
+    while _in_use:
+        _in_use.pop().close()
 
 
 _INSTEAD = {"mpi": "Its workers are the ranks: mpiexec -n P mlipstore ... --executor mpi."}

@@ -12,7 +12,7 @@ import numpy as np
 
 from .error_tables import show_errors
 from .progress import Meter, duration
-from .tables import next_step, number, say, table
+from .tables import counted, next_step, number, say, table
 
 __all__ = ["Meter", "duration", "emit", "emit_facts", "number", "say", "table"]
 
@@ -51,8 +51,7 @@ def _finite(value: Any) -> Any:
 def show_ingest(result: Any, store: str, hint: bool = True) -> None:
     """What came in, what was assumed, what was met."""
     c = result.checks
-    groups = len(result.groups)
-    say(f"  {result.read:,} configurations read · {duration(result.seconds)}")
+    say(f"  {counted(result.read, 'configuration')} read · {duration(result.seconds)}")
     if result.known:
         say(f"  {result.known:,} were there already")
     if result.removed:
@@ -60,7 +59,7 @@ def show_ingest(result: Any, store: str, hint: bool = True) -> None:
     if result.left_out:
         say(f"  {result.left_out:,} left out: not in the groups asked for")
     if result.added:
-        say(f"  {result.added:,} added · {result.atoms:,} atoms · {groups} group{'s' * (groups != 1)}")
+        say(f"  {result.added:,} added · {counted(result.atoms, 'atom')} · {counted(len(result.groups), 'group')}")
     if result.relabelled:
         say(
             f"  {result.relabelled:,} configurations have geometries that are stored already, with other labels: both "
@@ -75,12 +74,13 @@ def show_ingest(result: Any, store: str, hint: bool = True) -> None:
     if c.zero_forces:
         say(f"  {c.zero_forces:,} configurations have all forces zero (by symmetry, or lost: the audit tells)")
     if c.left_handed:
-        say(f"  {c.left_handed:,} left-handed cells (computed correctly; some other codes refuse them)")
+        say(f"  {counted(c.left_handed, 'left-handed cell')} (computed correctly; some other codes refuse them)")
     if c.partly_periodic:
         say(f"  {c.partly_periodic:,} configurations are not periodic in all directions: no stress rows for them")
     if c.copies:
         say(
-            f"  {c.copies:,} exact copies in the store ({c.copied_geometries:,} geometries, "
+            f"  {counted(c.copies, 'exact copy', 'exact copies')} in the store "
+            f"({counted(c.copied_geometries, 'geometry', 'geometries')}, "
             f"{c.geometries_in_several_groups:,} in more than one group); they stay and count"
         )
     for what, n in result.report.assumed.items():
@@ -105,8 +105,8 @@ def show_featurize_plan(plan: Any, feature: Any, workers: int) -> None:
 
     say(f"  {feature.alias}   {plan.columns:,} columns x {plan.rows:,} rows = {human(plan.bytes_on_disk)} on disk")
     say(f"  to do: {plan.configurations_missing:,} configurations · {plan.atoms_missing:,} atoms in "
-        f"{plan.segments_missing} of {plan.segments} segments")  # fmt: skip
-    say(f"  {workers} worker{'s' * (workers != 1)} · {human(plan.bytes_per_worker)} each")
+        f"{plan.segments_missing} of {counted(plan.segments, 'segment')}")  # fmt: skip
+    say(f"  {counted(workers, 'worker')} · {human(plan.bytes_per_worker)} each")
 
 
 def show_featurize(result: Any, store: str, hint: bool = True) -> None:

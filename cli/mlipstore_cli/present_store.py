@@ -6,7 +6,7 @@ import json as jsonlib
 from typing import Any
 
 from .error_tables import KINDS, UNITS, show_errors_long
-from .tables import alike, say, table
+from .tables import alike, counted, say, table
 
 
 def show_facts(facts: dict[str, Any], units: str) -> None:
@@ -76,10 +76,11 @@ def _show_store(facts: dict[str, Any]) -> None:
     say(f"{facts['path']} at {facts['snapshot'][:8]}")
     if facts["card"]:
         show_card(facts["card"])
-    say(f"  {facts['configurations']:,} configurations · {facts['atoms']:,} atoms · {' '.join(facts['elements'])} · "
-        f"{len(facts['groups'])} groups · {facts['segments']} segments")  # fmt: skip
+    counts = [counted(facts["configurations"], "configuration"), counted(facts["atoms"], "atom")]
+    counts += [" ".join(facts["elements"]), counted(len(facts["groups"]), "group")]
+    say("  " + " · ".join([*filter(None, counts), counted(facts["segments"], "segment")]))
     if facts["removed"]:
-        say(f"  {facts['removed']:,} removed configurations do not count (query --removed, restore)")
+        say(f"  {counted(facts['removed'], 'removed configuration')} not counted (query --removed, restore)")
     if facts["groups"]:
         table(["group", "configurations"], [[g, f"{n:,}"] for g, n in facts["groups"].items()])
     if facts["features"]:
@@ -96,8 +97,8 @@ def _show_store(facts: dict[str, Any]) -> None:
     if facts["audit"] is not None:
         a = facts["audit"]
         waived = f" · {a['waived']} waived" if a["waived"] else ""
-        counted = f"{a['errors']} errors · {a['warnings']} warnings{waived}"
-        say(f"  audit {a['id'][:8]}: {counted}, of {a['configurations']:,} configurations")
+        found = f"{counted(a['errors'], 'error')} · {counted(a['warnings'], 'warning')}{waived}"
+        say(f"  audit {a['id'][:8]}: {found}, of {counted(a['configurations'], 'configuration')}")
     if facts["models"]:
         models = facts["models"]
         header: list[str | tuple[str, ...]] = ["model", "id", "features"]
@@ -105,9 +106,9 @@ def _show_store(facts: dict[str, Any]) -> None:
         cells += [[m[key] for m in models] for key in ("id", "feature")]
         for kind in KINDS:
             factor, unit = UNITS["standard"][kind]
-            found = [[m["rmse"].get(f"{kind}_{s}") for m in models] for s in ("train", "test")]
+            rmse = [[m["rmse"].get(f"{kind}_{s}") for m in models] for s in ("train", "test")]
             header += [(f"{kind} {unit}", "train"), (f"{kind} {unit}", "test")]
-            cells += alike([[None if v is None else v * factor for v in column] for column in found])
+            cells += alike([[None if v is None else v * factor for v in column] for column in rmse])
         table(header, list(zip(*cells, strict=True)), left=3, title="  root mean square errors of the models:")
 
 

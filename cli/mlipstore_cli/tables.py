@@ -23,6 +23,11 @@ def say(text: str) -> None:
     print(text)
 
 
+def counted(n: int, noun: str, plural: str | None = None) -> str:
+    """``1 group``, ``2,000 groups``."""
+    return f"{n:,} {noun if n == 1 else plural or noun + 's'}"
+
+
 def next_step(*words: str, or_else: str = "") -> None:
     """The command to type next, with names quoted as a shell needs them."""
     say(f"next: {shlex.join(['mlipstore', *words])}{or_else}")

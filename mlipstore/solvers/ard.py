@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from ..errors import SettingsError
 from ..solve.factor import Factor
@@ -20,6 +21,7 @@ class RelevanceDetermination:
     :param max_iter: most updates
     """
 
+    matrices: ClassVar[int] = 12
     threshold: float = 1e8
     tol: float = 1e-6
     max_iter: int = 1000

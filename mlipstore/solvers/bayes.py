@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -18,6 +19,7 @@ class BayesianRidge:
     :param scale: give every coefficient a prior in units that bring its column to unit norm
     """
 
+    matrices: ClassVar[int] = 11
     scale: bool = True
 
     def solve(self, factor: Factor, target: int = 0) -> Solution:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from ..errors import SettingsError
 from ..solve.factor import Factor
@@ -21,6 +22,7 @@ class ElasticNet:
     :param max_iter: most sweeps over the coefficients
     """
 
+    matrices: ClassVar[int] = 11
     alpha: float | None = None
     l1_ratio: float = 0.5
     scale: bool = True

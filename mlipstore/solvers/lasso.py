@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from ..errors import SettingsError
 from ..solve.factor import Factor
@@ -20,6 +21,7 @@ class Lasso:
     :param max_iter: most sweeps over the coefficients
     """
 
+    matrices: ClassVar[int] = 11
     alpha: float | None = None
     scale: bool = True
     tol: float = 1e-8

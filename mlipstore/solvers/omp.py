@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from ..errors import SettingsError
 from ..solve.factor import Factor
@@ -17,6 +18,7 @@ class MatchingPursuit:
     :param n_nonzero: number of coefficients; a tenth of the columns when None
     """
 
+    matrices: ClassVar[int] = 6
     n_nonzero: int | None = None
 
     def __post_init__(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -21,6 +22,7 @@ class Ridge:
     :param alpha: penalty in units of squared weighted row over squared coefficient; one number, or one per column
     """
 
+    matrices: ClassVar[int] = 7
     alpha: float | Sequence[float] = 1e-6
 
     def __post_init__(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -19,6 +20,7 @@ class Svd:
     :param scale: bring all columns to unit norm first, so that the cut does not depend on their units
     """
 
+    matrices: ClassVar[int] = 6
     rcond: float = 1e-13
     scale: bool = False
 
