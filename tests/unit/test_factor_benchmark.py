@@ -1,4 +1,4 @@
-"""The benchmarks of factors, of whole fits and of kept factors run."""
+"""The benchmarks of factors and of kept factors run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.scripts import ROOT, run
+from tests.scripts import ROOT
 from tests.small_store import plugins, small_store
 
 BENCHMARKS = ROOT / "benchmarks"
@@ -38,12 +38,3 @@ def test_benchmark_of_kept_factors_goes_through(capsys: pytest.CaptureFixture[st
     assert "3 groups" in printed and "points on the front" in printed
     differences = re.findall(r"coefficients \D*([0-9.e+-]+)", printed)
     assert len(differences) == 2 and all(float(d) < 1e-9 for d in differences)
-
-
-@pytest.mark.slow
-def test_benchmark_of_whole_fits_goes_through(tmp_path: Path) -> None:
-    printed = run(BENCHMARKS / "end_to_end_lstsq.py", tmp_path, "--rows", "12000", "--columns", "9",
-                  "--methods", "mlipstore", "gelsd")  # fmt: skip
-    lines = re.findall(r"^ *[0-9,]+ +(mlipstore|gelsd) .* (\S+)$", printed, re.MULTILINE)
-    assert [method for method, _ in lines] == ["mlipstore", "gelsd"] * 2
-    assert all(float(difference) < 1e-12 for _, difference in lines)
