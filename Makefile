@@ -51,7 +51,8 @@ test-all:
 	echo "passed on Python$$found"
 
 extended: $(READY)
-	$(EXTENDED) $(ONE_THREAD) $(PY) -m pytest tests/sharing/test_verify.py tests/sharing/test_writers.py $(PYTEST_ARGS)
+	$(EXTENDED) $(ONE_THREAD) $(PY) -m pytest tests/sharing/test_verify.py tests/sharing/test_writers.py \
+	    tests/sharing/test_interleaving.py $(PYTEST_ARGS)
 
 fuzz: $(READY)
 	$(ONE_THREAD) $(PY) -m tests.fuzz $(FUZZ_ARGS)

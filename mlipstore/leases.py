@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 
 from .errors import StoreError
 from .places import Objects
-from .places.lock import EXPIRES, holder, over, renewed
+from .places.lock import EXPIRES, given_up, holder, over, renewed
 
 LEASES, CLAIMS = "leases/", "claims/"
 #: Clocks of machines that share a store may differ by so many seconds.
@@ -36,6 +36,7 @@ def at_work(objects: Objects) -> Iterator[None]:
         try:
             yield
         finally:
+            given_up(mine)
             with suppress(StoreError):
                 objects.delete(key)
 
@@ -85,5 +86,6 @@ def claim(objects: Objects, name: str) -> Iterator[bool]:
         try:
             yield True
         finally:
+            given_up(mine)
             with suppress(StoreError):
                 objects.delete(key)

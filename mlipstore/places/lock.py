@@ -64,6 +64,7 @@ def object_lock(objects: Objects, where: str) -> Iterator[None]:
         try:
             yield
         finally:
+            given_up(mine)
             found = objects.versioned(LOCK_FILE)
             if found is not None and mine["nonce"] in _read(found[0]).values():
                 objects.delete(LOCK_FILE)
@@ -96,9 +97,19 @@ def renewed(renew: Any, every: float = EXPIRES / 4) -> Iterator[None]:
 
 
 # ----------------------------------------------------------------- who holds it
+_held: set[str] = set()
+
+
 def holder() -> dict[str, Any]:
-    """This process, for others to see whether it still runs."""
-    return {"machine": machine(), "host": socket.gethostname(), "pid": os.getpid(), "nonce": secrets.token_hex(8)}
+    """This process, for others to see whether it still runs; until :func:`given_up`."""
+    nonce = secrets.token_hex(8)
+    _held.add(nonce)
+    return {"machine": machine(), "host": socket.gethostname(), "pid": os.getpid(), "nonce": nonce}
+
+
+def given_up(mine: dict[str, Any]) -> None:
+    """What this process held counts no more, also where it cannot be removed because the server is gone."""
+    _held.discard(mine["nonce"])
 
 
 @cache
@@ -130,7 +141,9 @@ def over(data: bytes) -> bool:
     expires, pid = said.get("expires", 0), said.get("pid")
     if not isinstance(expires, (int, float)) or time.time() > expires:
         return True
-    return said.get("machine") == machine() and isinstance(pid, int) and not runs(pid)
+    if said.get("machine") != machine() or not isinstance(pid, int):
+        return False
+    return not runs(pid) or (pid == os.getpid() and said.get("nonce") not in _held)
 
 
 def runs(pid: str | int) -> bool:

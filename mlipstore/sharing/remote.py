@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import icechunk
+
 from ..errors import StoreError, StoreNotFoundError, unknown_name
 from ..history import walk
 from ..icefiles.files import damaged, parse_snapshot
@@ -16,6 +18,7 @@ from ..layout import FORMAT_VERSION
 from ..locks import LOCK_FILE, locked
 from ..places import Objects, Place, objects_at, place_of
 from ..store import MAIN, Repository
+from ..store_errors import translate
 from .config import CONFIG_FILE, Config, remote_of
 from .refs import Refs, publish, set_ref
 from .transfer import Copier, Progress
@@ -167,7 +170,7 @@ def push(
             Config(remote=None, incomplete=True, part={"from": where}).save(there)
     name = repository.branch
     tip, seen = mine.branches[name], theirs.branches.get(name)
-    history = [c.id for c in walk(repository._repository, tip)]
+    history = _line(repository, tip)
     clashing = sorted(t for t, id_ in mine.tags.items() if theirs.tags.get(t, id_) != id_)
     if clashing:
         raise StoreError(f"{named} has other versions of the tags {', '.join(clashing)}. Tag them anew here.")
@@ -207,7 +210,7 @@ def _remember(here: Objects, remote: str) -> None:
 
 def _diverged(remote: str, store: str, theirs: Repository, mine: list[str], seen: str, verb: str) -> StoreError:
     """Both have versions that the other lacks."""
-    ahead = [c.id for c in walk(theirs._repository, seen)]
+    ahead = _line(theirs, seen)
     common = next((id_ for id_ in ahead if id_ in set(mine)), None)
     there = ahead.index(common) if common is not None else len(ahead)
     own = mine.index(common) if common is not None else len(mine)
@@ -252,11 +255,11 @@ def pull(
     if goal is None:
         raise unknown_name("branch", name, theirs.branches)
     tip = mine.branches[name]
-    history = [c.id for c in walk(repository._repository, tip)]
+    history = _line(repository, tip)
     if goal in history:
         behind = False
     else:
-        ahead = [c.id for c in walk(other._repository, goal)]
+        ahead = _line(other, goal)
         behind = tip in ahead
         if not behind and not rebase:
             raise _diverged(named, where, Repository.open(named, name), history, goal, "pull")
@@ -294,6 +297,15 @@ def pull(
             "Everything else is up to date."
         )
     return result
+
+
+def _line(repository: Repository, id_: str) -> list[str]:
+    """Ids of a version and its ancestors."""
+    try:
+        return [c.id for c in walk(repository._repository, id_)]
+    except icechunk.IcechunkError as error:
+        repository.objects.get(f"snapshots/{id_}")  # a server that is gone says so; Icechunk finds nothing there
+        raise translate(error, str(repository.path), "reading its versions", reading=True) from error
 
 
 def _absolute(place: Place) -> Place:

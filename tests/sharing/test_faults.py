@@ -1,0 +1,133 @@
+"""Connections that are cut, servers that answer 500 or 503, answers that are slow or end early, and outages."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import icechunk
+import pytest
+from ase import Atoms
+
+from mlipstore import places, store
+from mlipstore.errors import MlipstoreError
+from mlipstore.fit import fit
+from mlipstore.places import s3
+from mlipstore.run_tables import Fit
+from mlipstore.sharing.remote import clone, pull, push
+from mlipstore.store import Repository
+from mlipstore.verify import verify
+
+from ..robustness.content import content, differences
+from ..small_store import add, configurations, plugins
+from .faults import NowAndThen, Outage, Proxy, proxy
+from .servers import web_server
+
+pytestmark = pytest.mark.slow
+Fresh = Callable[..., Repository]
+
+
+@pytest.fixture
+def between(s3: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    """A proxy in front of the S3 server, which the environment points to."""
+    with proxy(s3) as made:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", made.url)
+        places._elsewhere.cache_clear()
+        yield made
+    places._elsewhere.cache_clear()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that is gone is given up on at once."""
+    real = store._configuration
+
+    def configuration() -> icechunk.RepositoryConfig:
+        out = real()
+        retries = icechunk.StorageRetriesSettings(max_tries=2, initial_backoff_ms=1, max_backoff_ms=2)
+        out.storage = icechunk.StorageSettings(retries=retries)
+        return out
+
+    monkeypatch.setattr(store, "_configuration", configuration)
+    monkeypatch.setattr(s3, "_TRIES", 2)
+
+
+def filled(place: str | Path, folder: Path, n: int = 6) -> Repository:
+    """The same content wherever it is."""
+    repository = Repository.create(place)
+    with plugins():
+        more(repository, folder, configurations(n, 1))
+        fit(repository, Fit(name="model"))
+    return repository
+
+
+def more(repository: Repository, folder: Path, atoms: list[Atoms]) -> None:
+    """Add data from a file that has the same name every time."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    with plugins():
+        add(repository, folder, atoms, segment=6)
+
+
+def test_s3_that_fails_now_and_then(bucket: str, between: Proxy, tmp_path: Path) -> None:
+    """Everything succeeds, and nothing is lost or there twice."""
+    here = filled(tmp_path / "here.mlip", tmp_path / "data")
+    between.fault = faults = NowAndThen(0.1, "now and then")
+    there = filled(f"{bucket}/a.mlip", tmp_path / "data")
+    assert differences(content(str(there.path)), content(str(here.path))) == []
+    assert len(there.log()) == len(here.log())
+    clone(f"{bucket}/a.mlip", tmp_path / "b.mlip")
+    push(tmp_path / "b.mlip", f"{bucket}/c.mlip")
+    assert faults.faults > 20
+    between.fault = lambda method, path: None
+    for place in (tmp_path / "b.mlip", f"{bucket}/c.mlip"):
+        assert differences(content(str(place)), content(str(here.path))) == []
+        assert verify(place).sound
+
+
+@pytest.mark.parametrize("verb", ["clone", "pull", "push"])
+def test_copies_when_s3_is_gone(
+    verb: str, fresh: Fresh, bucket: str, between: Proxy, impatient: None, tmp_path: Path
+) -> None:
+    """At ten random requests; the same again continues and ends equal."""
+    rng = random.Random(verb)
+    source, place, copy = fresh(), f"{bucket}/a.mlip", tmp_path / "copy.mlip"
+    between.fault = outage = Outage(float("inf"))
+    if verb != "push":
+        push(source.path, place)
+    if verb == "pull":
+        clone(place, copy)
+        more(source, tmp_path / "data", configurations(12, 5))
+        push(source.path, place)
+    action = {
+        "clone": lambda: clone(place, copy),
+        "pull": lambda: pull(copy),
+        "push": lambda: push(source.path, place),
+    }[verb]
+    failed = 0
+    for _ in range(10):
+        outage.left = rng.randrange(1, 40)
+        try:
+            action()
+            break
+        except MlipstoreError as error:
+            failed += 1
+            assert "What was stored before is whole; run the same command again" in str(error), error
+    outage.left = float("inf")
+    assert failed >= 3
+    if verb != "clone" or not Repository.exists(copy):
+        action()
+    other = str(place) if verb == "push" else str(copy)
+    assert differences(content(other), content(str(source.path))) == []
+    assert verify(other).sound
+
+
+def test_a_web_server_that_fails_now_and_then(featurized: Path, tmp_path: Path) -> None:
+    with web_server(featurized.parent) as url, proxy(url) as between:
+        between.fault = NowAndThen(0.1, "web")
+        place = f"{between.url}/{featurized.name}"
+        clone(place, tmp_path / "b.mlip")
+        assert between.fault.faults > 5
+    assert differences(content(tmp_path / "b.mlip"), content(featurized)) == []
