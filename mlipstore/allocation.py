@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ctypes
 
+#: Freed memory that is not returned, at most.
+KEPT = 32 << 20
 # malloc.h of glibc, and what they are set to
-_M_TRIM_THRESHOLD, _KEPT = -1, 32 << 20
+_M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD, _LARGE = -3, 6 << 20
 _M_ARENA_MAX, _ARENAS = -8, 2
 
@@ -17,13 +19,13 @@ def keep_little_memory() -> None:
     of a fit of 1.8 million rows then creeps from 110 to 280 MB above the program, and grows with the rows. Chunks of
     4 MB, which are copied three times on their way, stay below the border and take the same memory again and again;
     returned each time, their page faults were a third of the CPU time of a fit. Two arenas of memory for all threads
-    bound what is kept: 30 MB. It has to be set before Icechunk starts its threads.
+    bound what is kept: 30 MB, which plans count. It has to be set before Icechunk starts its threads.
     """
     try:
         libc = ctypes.CDLL(None)
         for parameter, value in (
             (_M_MMAP_THRESHOLD, _LARGE),
-            (_M_TRIM_THRESHOLD, _KEPT),
+            (_M_TRIM_THRESHOLD, KEPT),
             (_M_ARENA_MAX, _ARENAS),
         ):
             libc.mallopt(parameter, value)
