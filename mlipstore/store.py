@@ -171,6 +171,8 @@ class Repository:
         """The first version: empty groups and the index."""
         extra: dict[str, Any] = {"spec_version": 1} if int(icechunk.__version__.split(".")[0]) >= 2 else {}
         repository = icechunk.Repository.create(storage_of(place), config=_configuration(), **extra)
+        objects = objects_at(place)
+        try_to_seal(objects, repository.lookup_branch(MAIN), str(place))
         session = repository.writable_session(MAIN)
         root = zarr.open_group(session.store, mode="a")
         root.attrs.update(
@@ -184,7 +186,7 @@ class Repository:
             root.create_group(name)
         make_index(root)
         root.create_group("card").attrs.update(sealed({"card": {}}))
-        try_to_seal(objects_at(place), session.commit("new store", metadata={"verb": "create"}), str(place))
+        try_to_seal(objects, session.commit("new store", metadata={"verb": "create"}), str(place))
 
     @staticmethod
     def exists(path: str | os.PathLike[str]) -> bool:

@@ -43,7 +43,9 @@ def seal(objects: Objects, version: str, where: str) -> None:
         above = f"snapshots/{said.parent}"
         old = parse_snapshot(above, objects.get(above), where, nodes=False).manifests
     digests = {key: Digest.of(data)}
-    for name in [f"transactions/{version}", *(f"manifests/{m}" for m in said.manifests if m not in old)]:
+    # the version that a repository begins with has no transaction
+    log = [] if said.parent is None else [f"transactions/{version}"]
+    for name in log + [f"manifests/{m}" for m in said.manifests if m not in old]:
         digests[name] = Digest.of(objects.get(name))
     plain = {name: [d.size, d.sha256] for name, d in sorted(digests.items())}
     objects.put(f"seals/{version}", json.dumps({"files": plain, "digest": _own(plain)}).encode())

@@ -87,24 +87,24 @@ FLIPS = int(os.environ.get("MLIPSTORE_FLIPS", "18"))
 
 
 def test_flipped_bits(fresh: Fresh) -> None:
-    """None is silent: what is read is right or an error, and verify tells of each in a file that a version needs."""
+    """None is silent: what is read is right or an error, and verify names the file."""
     store, rng = fresh().path, random.Random("flips")
     assert isinstance(store, Path)
     gc(store, grace=0.0)
     truth = everything(store)
     kinds = ("chunks", "manifests", "snapshots", "transactions", "seals", "refs")
     files = {k: sorted(p for p in (store / k).rglob("*") if p.is_file()) for k in kinds}
-    told = 0
     for n in range(FLIPS):
-        path = rng.choice(files[kinds[n % len(kinds)]])
+        kind = kinds[n % len(kinds)]
+        path = rng.choice(files[kind])
         data = harm(path, rng)
         with suppress(StoreError, icechunk.IcechunkError):  # the latter from what is read besides our readers
             assert everything(store) == truth, path
         report = verify(store)
-        told += any(p.file == str(path.relative_to(store)) for p in report.problems)
         assert report.problems, path
+        if kind != "refs":  # a flipped bit of a ref names another version, which is missing
+            assert any(p.file == str(path.relative_to(store)) for p in report.problems), path
         path.write_bytes(data)
-    assert told >= 0.9 * FLIPS  # a flipped bit of a ref names another version, which is missing
     assert verify(store).sound
 
 
