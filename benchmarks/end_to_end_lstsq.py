@@ -38,7 +38,7 @@ from mlipstore.featurize import featurize
 from mlipstore.fit import accumulate, prepare
 from mlipstore.index import segments, write_segment
 from mlipstore.provenance import commit_metadata, new_run
-from mlipstore.runfile import Fit, GroupSettings
+from mlipstore.runs.runfile import Fit, GroupSettings
 from mlipstore.store import Repository
 
 ATOMS = 512

@@ -91,7 +91,7 @@ def work(store: str, config: str, name: str, count: int) -> None:
     from mlipstore.featurize import featurize
     from mlipstore.fit import compute, prepare, store_model
     from mlipstore.pipeline import resolve
-    from mlipstore.runfile import load
+    from mlipstore.runs.runfile import load
     from mlipstore.store import Repository
 
     executor = registry.make("executors", name, {"workers": count} if name in ("processes", "dask") else {})
@@ -162,7 +162,7 @@ def ingested(config: Path, base: Path, atoms: int | None) -> None:
     """The store that all runs begin with."""
     import mlipstore.ingest
     from mlipstore.pipeline import run as run_file
-    from mlipstore.runfile import load
+    from mlipstore.runs.runfile import load
 
     settings = load(config)
     if atoms:

@@ -25,19 +25,19 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from mlipstore.configuration import Batch
-from mlipstore.crossvalidation import cross_validate
 from mlipstore.executors.serial import Serial
-from mlipstore.factor import factor, load
-from mlipstore.factor_fit import FactorProblem, compute_from_factors, fit_from_factors
 from mlipstore.featurize import featurize
 from mlipstore.fit import FitResult, compute, prepare
 from mlipstore.index import read_batch, segments, write_segment
+from mlipstore.kept.compute import factor, load
+from mlipstore.kept.crossvalidation import cross_validate
+from mlipstore.kept.fit import FactorProblem, compute_from_factors, fit_from_factors
+from mlipstore.kept.reweight import Reweighted
 from mlipstore.pipeline import resolve
 from mlipstore.provenance import commit_metadata, new_run
-from mlipstore.reweight import Reweighted
-from mlipstore.runfile import Fit, RunFile, Search
-from mlipstore.runfile import load as load_run
-from mlipstore.search import search, sensitivities, trials_of
+from mlipstore.runs.runfile import Fit, RunFile, Search
+from mlipstore.runs.runfile import load as load_run
+from mlipstore.searching.search import search, sensitivities, trials_of
 from mlipstore.store import Repository
 
 T = TypeVar("T")

@@ -48,7 +48,7 @@ _PROGRAM = """
 import sys, time, os
 from mlipstore.diff import diff
 from mlipstore.index import Index, read_batch
-from mlipstore.query import read_selection, select
+from mlipstore.curation.query import read_selection, select
 from mlipstore.show import show
 from mlipstore.store import Repository
 path = sys.argv[1]
@@ -99,7 +99,7 @@ def main() -> None:
 
 def measure(folder: Path, segments: int, configurations: int, atoms: int) -> dict[str, object]:
     """Build the store and time each operation on the way."""
-    from mlipstore.annotate import annotate
+    from mlipstore.curation.annotate import annotate
 
     repository = Repository.create(folder / "large.mlip")
     sizes = sorted({max(1, segments // 10), max(1, segments // 3), segments})

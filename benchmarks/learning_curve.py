@@ -26,8 +26,8 @@ from ase.io import write
 
 from mlipstore.api import Store, create_store
 from mlipstore.fit import prepare
-from mlipstore.runfile import Fit, GroupSettings
-from mlipstore.select import select
+from mlipstore.kept.select import select
+from mlipstore.runs.runfile import Fit, GroupSettings
 from mlipstore.solve.linear import svd_solve
 
 WEIGHTS = GroupSettings(energy=100.0, force=1.0, stress=0.0)

@@ -35,7 +35,7 @@ from mlipstore.calculator import ModelCalculator  # noqa: E402
 from mlipstore.configuration import Batch, Configuration  # noqa: E402
 from mlipstore.descriptors.snap import Snap  # noqa: E402
 from mlipstore.kernels.snap import snap_rows  # noqa: E402
-from mlipstore.lammps_engine import Session, Setup, for_each  # noqa: E402
+from mlipstore.lammps.engine import Session, Setup, for_each  # noqa: E402
 from mlipstore.model import Model  # noqa: E402
 
 

@@ -28,11 +28,12 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT)]
 
-from mlipstore import kernels, snap_lammps  # noqa: E402
+from mlipstore import kernels  # noqa: E402
 from mlipstore.configuration import Batch, Configuration  # noqa: E402
 from mlipstore.descriptors.snap import Snap  # noqa: E402
 from mlipstore.kernels.snap import snap_evaluate, snap_rows  # noqa: E402
-from mlipstore.lammps_engine import Setup, for_each  # noqa: E402
+from mlipstore.lammps import snap as snap_lammps  # noqa: E402
+from mlipstore.lammps.engine import Setup, for_each  # noqa: E402
 
 TA, WBE = ("Ta",), ("W", "Be")
 NUMBERS = {"Ta": 73, "W": 74, "Be": 4, "P": 15}

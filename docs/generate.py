@@ -224,7 +224,7 @@ def _run_type(rule: dict[str, Any], rules: dict[str, Any]) -> str:
 
 
 def _toml(value: Any) -> str:
-    from mlipstore.toml_text import value_text
+    from mlipstore.runs.toml_text import value_text
 
     return value_text(value)
 

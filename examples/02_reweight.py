@@ -49,7 +49,7 @@ print(f"{len(held.weights)} weights, of {', '.join(held.weights)[:60]} ...")
 
 
 # %% Errors of every group, before and after
-def show(after: mlipstore.reweight.Reweight) -> None:
+def show(after: mlipstore.kept.reweight.Reweight) -> None:
     """Root mean square errors in meV/atom and meV/Å."""
     print(f"{split + ' errors':24s}{'energy':>20s}{'force':>20s}")
     for name in sorted({g for g, s, _ in given.rmse if s == split}, key=lambda g: (g == "*", g)):

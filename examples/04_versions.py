@@ -13,8 +13,8 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read, write
 
 import mlipstore
-from mlipstore.annotate import annotate
-from mlipstore.edit import Relabel, relabel, remove
+from mlipstore.curation.annotate import annotate
+from mlipstore.curation.edit import Relabel, relabel, remove
 
 folder = Path(tempfile.mkdtemp(prefix="mlipstore-example-"))
 random = np.random.default_rng(1)

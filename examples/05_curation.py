@@ -25,8 +25,8 @@ from ase.units import GPa
 
 import mlipstore
 from mlipstore.audit.propose import propose
-from mlipstore.recipe import text
-from mlipstore.runfile import Fit, load
+from mlipstore.curation.recipe import text
+from mlipstore.runs.runfile import Fit, load
 from mlipstore.split import places
 
 FIT = {"name": "fit", "default": {"train": 0.7, "test": 0.3, "energy": 100.0, "force": 1.0, "stress": 0.1}}

@@ -24,9 +24,9 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from mlipstore.fit import FitResult, prepare
-from mlipstore.fromfitsnap import convert
+from mlipstore.fitsnap.convert import convert
 from mlipstore.pipeline import run
-from mlipstore.runfile import RunFile, load
+from mlipstore.runs.runfile import RunFile, load
 from mlipstore.split import TRAIN
 from mlipstore.store import Repository
 

@@ -11,41 +11,41 @@ from typing import TYPE_CHECKING, Any
 from .audit.run import AuditResult, audit
 from .audit.stored import apply_waivers
 from .audit.stored import store as keep_findings
-from .card import CardResult, load_card, set_card
 from .configuration import Batch, Configuration
-from .crossvalidation import CrossValidation, cross_validate
+from .curation.card import CardResult, load_card, set_card
+from .curation.query import DEFAULT_COLUMNS, Selection, read_selection, table
+from .curation.query import select as selected
+from .curation.recipe import ApplyResult, Recipe, apply
+from .curation.recipe import load as load_recipe
 from .diff import Difference, diff
 from .errors import SettingsError, unknown_name
 from .executors import Executor
 from .export import ExportResult, export
 from .export_data import DataExport, export_data
-from .factor import FactorResult, factor
-from .factor import load as load_factors
-from .factor_fit import FactorProblem, fit_from_factors
 from .features import Feature, StoredBaseline, aliases, computed
 from .featurize import FeaturizeResult, featurize
 from .fit import FitPlan, FitResult, fit, prepare
 from .ingest import IngestResult, ingest
+from .kept.compute import FactorResult, factor
+from .kept.compute import load as load_factors
+from .kept.crossvalidation import CrossValidation, cross_validate
+from .kept.fit import FactorProblem, fit_from_factors
+from .kept.outliers import OutliersResult, outliers
+from .kept.reweight import Reweighted
+from .kept.select import SelectResult, select
+from .kept.uncertainty import Calibration, uncertainty
 from .model import Model
-from .outliers import OutliersResult, outliers
 from .pipeline import resolve
 from .predict import PredictResult, predict
-from .query import DEFAULT_COLUMNS, Selection, read_selection, table
-from .query import select as selected
 from .reading import ReadOptions
-from .recipe import ApplyResult, Recipe, apply
-from .recipe import load as load_recipe
 from .replay import ReplayResult, replay
 from .revert import RevertResult, revert
-from .reweight import Reweighted
-from .runfile import Fit, RunFile, Search
-from .runfile import load as load_run
-from .search import SearchResult, fit_of
-from .search import search as run_search
-from .select import SelectResult, select
+from .runs.runfile import Fit, RunFile, Search
+from .runs.runfile import load as load_run
+from .searching.search import SearchResult, fit_of
+from .searching.search import search as run_search
 from .show import show
 from .store import Commit, Repository, Snapshot
-from .uncertainty import Calibration, uncertainty
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -163,7 +163,7 @@ class Store:
         full: bool = False,
         executor: Executor | None = None,
     ) -> FitResult:
-        """See :func:`mlipstore.fit.fit` and :func:`mlipstore.factor_fit.fit_from_factors`.
+        """See :func:`mlipstore.fit.fit` and :func:`mlipstore.kept.fit.fit_from_factors`.
 
         :param settings: a TOML file with ``[fit]``, the keys of that table, or None for the defaults
         :param factors: ``none``: rows stream; ``kept``: fit from kept factors, which must be there; ``keep``: compute
@@ -181,7 +181,7 @@ class Store:
         )
 
     def reweighted(self, settings: str | Path | Mapping[str, Any] | Fit | None = None) -> Reweighted:
-        """A fit held ready for other weights, see :class:`mlipstore.reweight.Reweighted`.
+        """A fit held ready for other weights, see :class:`mlipstore.kept.reweight.Reweighted`.
 
         Factors that are missing are computed and kept first.
         """
@@ -193,13 +193,13 @@ class Store:
     def factor(
         self, settings: str | Path | Mapping[str, Any] | Fit | None = None, folds: int = 0, limit: str | None = None
     ) -> FactorResult:
-        """Compute and keep the factors of a fit that are missing, see :func:`mlipstore.factor.factor`."""
+        """Compute and keep the factors of a fit that are missing, see :func:`mlipstore.kept.compute.factor`."""
         return factor(self.repository, _fit_settings(settings), folds, command="Store.factor", limit=limit)
 
     def cross_validate(
         self, settings: str | Path | Mapping[str, Any] | Fit | None = None, folds: int = 0
     ) -> CrossValidation:
-        """Errors on what was left out of the fit, see :func:`mlipstore.crossvalidation.cross_validate`.
+        """Errors on what was left out of the fit, see :func:`mlipstore.kept.crossvalidation.cross_validate`.
 
         Factors that are missing are computed and kept first.
 
@@ -214,7 +214,7 @@ class Store:
         settings: str | Path | Mapping[str, Any] | Fit | None = None,
         search: Mapping[str, Any] | Search | None = None,
     ) -> SearchResult:
-        """See :func:`mlipstore.search.search`; a search that is there continues.
+        """See :func:`mlipstore.searching.search.search`; a search that is there continues.
 
         :param settings: as for :meth:`fit`; a TOML file with ``[fit]`` and ``[search]`` needs no ``search``
         :param search: the keys of ``[search]``; its defaults when None
@@ -230,15 +230,15 @@ class Store:
         return fit_of(result.study, result.settings, result.study.pick(str(point)), groups)
 
     def uncertainty(self, model: str, folds: int = 0) -> Calibration:
-        """Calibrate the predicted standard deviations of a model, see :func:`mlipstore.uncertainty.uncertainty`."""
+        """Calibrate the predicted deviations of a model, see :func:`mlipstore.kept.uncertainty.uncertainty`."""
         return uncertainty(self.repository, model, folds, self.ref, command="Store.uncertainty")
 
     def select(self, model: str, *sources: str | Path, number: int = 10, **options: Any) -> SelectResult:
-        """Which new configurations to label, see :func:`mlipstore.select.select`; it has the options, too."""
+        """Which new configurations to label, see :func:`mlipstore.kept.select.select`; it has the options, too."""
         return select(self.repository, model, sources, number, ref=self.ref, **options)
 
     def outliers(self, model: str, number: int = 20, by: str = "residual") -> OutliersResult:
-        """Training configurations to look at again, see :func:`mlipstore.outliers.outliers`."""
+        """Training configurations to look at again, see :func:`mlipstore.kept.outliers.outliers`."""
         return outliers(self.repository, model, number, by, self.ref)
 
     def plan(self, settings: str | Path | Mapping[str, Any] | Fit | None = None) -> FitPlan:
@@ -265,7 +265,7 @@ class Store:
         return result
 
     def apply(self, recipe: str | Path | Recipe, dry_run: bool = False) -> ApplyResult:
-        """Corrections of a recipe or its file, see :func:`mlipstore.recipe.apply`."""
+        """Corrections of a recipe or its file, see :func:`mlipstore.curation.recipe.apply`."""
         made = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
         return apply(self.repository, made, dry_run, "Store.apply")
 
@@ -300,7 +300,7 @@ class Store:
         return load_card(self.snapshot)
 
     def set_card(self, card: str | Path | Mapping[str, Any]) -> CardResult:
-        """Store a dataset card, see :func:`mlipstore.card.set_card`."""
+        """Store a dataset card, see :func:`mlipstore.curation.card.set_card`."""
         return set_card(self.repository, card, command="Store.set_card")
 
     def tag(self, name: str) -> str:
@@ -330,7 +330,7 @@ class Configurations:
         return Configurations(self.snapshot, replace(chosen, rows=chosen.rows & self.selection.rows))
 
     def table(self, *columns: str) -> list[dict[str, Any]]:
-        """Columns of each configuration as plain values; see :mod:`mlipstore.columns`."""
+        """Columns of each configuration as plain values; see :mod:`mlipstore.curation.columns`."""
         return list(table(self.selection, columns or DEFAULT_COLUMNS))
 
     def batches(self, group: str | None = None) -> Iterator[Batch]:

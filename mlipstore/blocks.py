@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 
 from .axes import FRAMES, lammps_rotations, stress_rotations, turn
 from .computing import type_index
+from .curation.query import Selection, select
 from .errors import DamagedStoreError, SettingsError
 from .features import Feature, StoredBaseline
 from .featurize import PART_BYTES, missing, parts
 from .index import Index, Segment, read_batch
 from .metrics import KINDS
-from .query import Selection, select
 from .split import TRAIN, UNUSED
 from .store import Snapshot
 
@@ -105,7 +105,7 @@ class DesignMatrix:
     Columns are the features, then (with ``constant``) one per element: the fraction N_t / N in energy rows.
 
     :param separate: leave the baseline in the targets; it comes beside them, as ``SegmentLabels.reference``
-    :param where: only the configurations that this expression selects, see :mod:`mlipstore.query`
+    :param where: only the configurations that this expression selects, see :mod:`mlipstore.curation.query`
     :raises SettingsError: a segment is not featurized yet
     """
 

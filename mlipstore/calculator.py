@@ -24,7 +24,7 @@ class ModelCalculator(Calculator):
 
     With ``uncertainty`` also standard deviations ``energy_std`` (eV), ``forces_std`` (eV/Å), ``stress_std`` (eV/Å^3),
     and how far they are from those of typical training rows, far above 1 being extrapolation: ``grade`` of the
-    configuration, ``grades`` of its atoms (see :class:`mlipstore.uncertainty.Spread`).
+    configuration, ``grades`` of its atoms (see :class:`mlipstore.kept.uncertainty.Spread`).
 
     :param model: a fitted model
     """

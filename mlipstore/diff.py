@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .card import load_card
+from .curation.card import load_card
 from .features import aliases
 from .featurize import missing
 from .fit import load

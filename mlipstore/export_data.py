@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from . import registry
-from .columns import SplitOf
 from .configuration import Configuration
+from .curation.columns import SplitOf
+from .curation.query import Selection, read_selection, select
 from .errors import SettingsError, StoreError, listed, nearest
 from .files import unwritable
-from .query import Selection, read_selection, select
 from .store import Repository
 from .writing import Writer, WriteReport
 

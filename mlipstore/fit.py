@@ -25,7 +25,7 @@ from .memory import MATRICES, FitMemory, available_bytes, fit_memory, parse_byte
 from .metrics import ALL, Entry
 from .passes import matrix_of
 from .provenance import commit_metadata, content_id, new_run, versions
-from .runfile import Fit
+from .runs.runfile import Fit
 from .schema import Document, canonical, check
 from .solve.factor import Factor
 from .solve.linear import Solution

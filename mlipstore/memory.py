@@ -11,7 +11,7 @@ from .allocation import KEPT
 from .errors import MemoryLimitError, SettingsError
 from .solve.factor import projected_bytes
 
-#: The interpreter with NumPy, SciPy, Zarr and Icechunk loaded, the work space of their BLAS, and freed memory that stays.
+#: The interpreter with NumPy, SciPy, Zarr and Icechunk loaded, the work space of their BLAS, freed memory that is kept.
 IMPORTED = (110 << 20) + KEPT
 #: Arrays of (M, M) that a solver holds if it does not say so (``matrices``).
 MATRICES = 12
@@ -24,7 +24,8 @@ _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 1 << 10,
 class FitMemory:
     """Parts of the memory of a fit, in bytes.
 
-    :param imported: the program, and what its allocator keeps for the next chunk; ``labels``: those of one segment; ``blocks``: rows on their way
+    :param imported: the program, and what its allocator keeps for the next chunk
+    :param blocks: rows on their way; ``labels``: those of one segment
     :param factor: the triangle that takes rows in, one block included
     :param waiting: packed triangles of rows that were gone over, to be merged
     :param solve: arrays of the solver, the factor included

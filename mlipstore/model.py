@@ -18,7 +18,7 @@ from .store import Snapshot
 
 if TYPE_CHECKING:
     from .calculator import ModelCalculator
-    from .uncertainty import Spread, Uncertainty
+    from .kept.uncertainty import Spread, Uncertainty
 
 
 @dataclass
@@ -101,14 +101,14 @@ class Model:
 
         :raises SettingsError: they were not calibrated: ``mlipstore uncertainty``
         """
-        from .uncertainty import Uncertainty
+        from .kept.uncertainty import Uncertainty
 
         if self.snapshot is None:
             raise SettingsError("only a model that was loaded from a store has an uncertainty.")
         return Uncertainty.load(self.snapshot, self.id)
 
     def spread(self, batch: Batch) -> Spread:
-        """Predicted standard deviations of a batch; see :class:`mlipstore.uncertainty.Spread`."""
+        """Predicted standard deviations of a batch; see :class:`mlipstore.kept.uncertainty.Spread`."""
         counts = None
         if self.constants:
             types = type_index(batch.number, self.descriptor.elements)

@@ -20,7 +20,7 @@ from .device import join_on, open_device
 from .executors import Executor
 from .features import Feature, StoredBaseline
 from .metrics import ErrorTable
-from .runfile import Fit
+from .runs.runfile import Fit
 from .schema import canonical
 from .solve.factor import Factor
 from .solve.tree import join

@@ -15,7 +15,7 @@ from .features import Feature, StoredBaseline
 from .featurize import FeaturizeResult, featurize
 from .fit import FitResult, fit
 from .ingest import IngestResult, ingest
-from .runfile import RunFile
+from .runs.runfile import RunFile
 from .store import Repository
 
 #: ``observer(stage, result)`` is told when a stage begins (result None) and when it ends.

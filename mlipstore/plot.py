@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from .errors import SettingsError, nearest
 from .features import aliases
 from .files import unwritable, written_whole
-from .refit import refit
+from .kept.problem import refit
+from .searching.studies import Study
 from .store import Repository
-from .studies import Study
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -100,7 +100,7 @@ def _study(repository: Repository, name: str, ref: str | None) -> Study | None:
 
 def _study_figures(repository: Repository, study: Study) -> Iterator[tuple[str, Figure]]:
     from .plotting.study import front, sensitivity
-    from .search import sensitivities, trials_of
+    from .searching.search import sensitivities, trials_of
 
     if not len(study.errors):
         raise SettingsError(f"study {study.name!r} has no trials yet.")

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from .factor_fit import repeat
 from .fit import FitResult, Progress, compute
+from .kept.fit import repeat
+from .kept.problem import refit
 from .provenance import versions
-from .refit import refit
 from .store import Repository
 
 

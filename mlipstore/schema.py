@@ -13,8 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import toml_text
 from .errors import SettingsError, listed, nearest
+from .runs import toml_text
 
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError

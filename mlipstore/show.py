@@ -10,14 +10,14 @@ import zarr
 from .arrays import DIGEST
 from .audit.flags import load as load_audit
 from .audit.flags import stored_audit
-from .card import load_card
+from .curation.card import load_card
 from .errors import SettingsError, unknown_name
 from .features import aliases, other_names
 from .featurize import missing
 from .fit import load
 from .index import DELETED, LIVE, Index, segments
+from .searching.studies import Study
 from .store import Repository, Snapshot
-from .studies import Study
 
 #: What is shown of a group and an array: names, rows, numbers of a row.
 _LISTED, _ROWS, _WIDE = 1_000, 5, 20

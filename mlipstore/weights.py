@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from .blocks import Block, DesignMatrix, SegmentGroups
 from .errors import SettingsError
-from .runfile import Fit, GroupSettings
+from .runs.runfile import Fit, GroupSettings
 from .split import TEST, TRAIN, UNUSED, assign, places
 from .units import GPA, LAMMPS_BAR_PER_EV_A3
 

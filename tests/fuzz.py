@@ -20,14 +20,14 @@ from pathlib import Path
 from types import FrameType
 
 from mlipstore.bookkeeping import Checks, check
-from mlipstore.card import TEMPLATE, set_card
 from mlipstore.configuration import Batch
+from mlipstore.curation.card import TEMPLATE, set_card
+from mlipstore.curation.query import select
 from mlipstore.errors import MlipstoreError
-from mlipstore.fromfitsnap import convert
-from mlipstore.query import select
+from mlipstore.fitsnap.convert import convert
 from mlipstore.readers import reader_for
 from mlipstore.reading import ReadReport
-from mlipstore.runfile import load
+from mlipstore.runs.runfile import load
 
 from .contracts.test_writers import sample, store_of
 from .properties.test_expression import WORDS

@@ -96,7 +96,7 @@ def test_pages_begin_with_a_title_and_name_no_private_place(page: Path) -> None:
 
 @pytest.mark.parametrize("block", all_blocks("toml"), ids=lambda b: b.place)
 def test_run_file_examples_are_valid(block: Any) -> None:
-    from mlipstore.runfile import RunFile
+    from mlipstore.runs.runfile import RunFile
 
     values = tomllib.loads(block.text)
     check(Document(values, block.place, block.text), "run")
@@ -182,10 +182,10 @@ def example_plugins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def small_store(example_plugins: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with features in both precisions, a baseline, factors, a study and a model, of the example plugins."""
     import mlipstore
-    import mlipstore.annotations as annotations  # "from mlipstore" would find the __future__
-    from mlipstore.factor import factor
-    from mlipstore.runfile import Fit, Search
-    from mlipstore.search import search
+    import mlipstore.curation.annotations as annotations  # "from mlipstore" would find the __future__
+    from mlipstore.kept.compute import factor
+    from mlipstore.runs.runfile import Fit, Search
+    from mlipstore.searching.search import search
 
     folder = tmp_path_factory.mktemp("small")
     store = mlipstore.create_store(folder / "ta.mlip")

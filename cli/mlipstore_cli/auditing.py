@@ -144,9 +144,9 @@ def _write_recipe(result: AuditResult, place: str) -> str:
     from pathlib import Path
 
     from mlipstore.audit.propose import propose
+    from mlipstore.curation.recipe import text
     from mlipstore.errors import SettingsError
     from mlipstore.files import written_whole
-    from mlipstore.recipe import text
 
     path = Path(place)
     if path.exists():
@@ -170,8 +170,8 @@ def apply(
 
     The audit proposes one, if asked. Steps that a store has had are not repeated.
     """
-    from mlipstore.recipe import apply as verb
-    from mlipstore.recipe import load
+    from mlipstore.curation.recipe import apply as verb
+    from mlipstore.curation.recipe import load
     from mlipstore.store import Repository
 
     from .present import emit

@@ -43,8 +43,8 @@ def select(
     quiet: Quiet = False,
 ) -> None:
     """Choose the new configurations whose labels would teach a model most."""
+    from mlipstore.kept.select import select as verb
     from mlipstore.reading import ReadOptions
-    from mlipstore.select import select as verb
     from mlipstore.store import Repository
 
     from .present import Meter, emit
@@ -72,7 +72,7 @@ def outliers(
     quiet: Quiet = False,
 ) -> None:
     """Training configurations whose labels do not fit the others, or that decide coefficients alone."""
-    from mlipstore.outliers import outliers as verb
+    from mlipstore.kept.outliers import outliers as verb
     from mlipstore.store import Repository
 
     from .present import Meter, emit

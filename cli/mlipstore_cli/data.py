@@ -9,7 +9,7 @@ import typer
 from .common import ExecutorName, Json, Quiet, Scheduler, Store, Workers, command_line, executor
 
 if TYPE_CHECKING:
-    from mlipstore.runfile import RunFile
+    from mlipstore.runs.runfile import RunFile
     from mlipstore.store import Repository
 
 
@@ -126,7 +126,7 @@ def _descriptor(given: str, settings: list[str], repository: Repository) -> RunF
 
     from mlipstore import registry
     from mlipstore.errors import SettingsError
-    from mlipstore.runfile import RunFile, load
+    from mlipstore.runs.runfile import RunFile, load
     from mlipstore.show import elements
 
     if given not in registry.names("descriptors") or Path(given).exists():

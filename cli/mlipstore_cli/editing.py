@@ -40,10 +40,10 @@ def query(
 
     mlipstore query a.mlip -w 'flagged("outlier") or not has_stress' --columns uid,note
     """
-    from mlipstore.columns import COLUMNS, Columns
+    from mlipstore.curation.columns import COLUMNS, Columns
+    from mlipstore.curation.query import DEFAULT_COLUMNS, head, select
     from mlipstore.index import DELETED, LIVE, Index
-    from mlipstore.query import DEFAULT_COLUMNS, head, select
-    from mlipstore.refit import refit, split_of
+    from mlipstore.kept.problem import refit, split_of
     from mlipstore.store import Repository
 
     from .present_versions import emit_count, emit_rows, show_columns
@@ -71,14 +71,14 @@ def remove(store: Store, where: Where, message: Message = None, dry_run: DryRun 
 
     mlipstore remove a.mlip --where 'max_force > 50' --dry-run
     """
-    from mlipstore.edit import remove as verb
+    from mlipstore.curation.edit import remove as verb
 
     _edited(store, verb, where, message, dry_run, json)
 
 
 def restore(store: Store, where: Where, message: Message = None, dry_run: DryRun = False, json: Json = False) -> None:
     """Let removed configurations count again."""
-    from mlipstore.edit import restore as verb
+    from mlipstore.curation.edit import restore as verb
 
     _edited(store, verb, where, message, dry_run, json)
 
@@ -116,8 +116,8 @@ def relabel(
     """
     from functools import partial
 
-    from mlipstore.edit import Relabel
-    from mlipstore.edit import relabel as verb
+    from mlipstore.curation.edit import Relabel
+    from mlipstore.curation.edit import relabel as verb
     from mlipstore.reading import ReadOptions
 
     shifts = {k: _number(v, "--energy-shift") for k, v in pairs(energy_shift, "--energy-shift", "ELEMENT=EV").items()}
@@ -142,7 +142,7 @@ def mask(
     """Make labels missing, so that they are neither fitted nor tested."""
     from functools import partial
 
-    from mlipstore.edit import mask as verb
+    from mlipstore.curation.edit import mask as verb
 
     kinds = tuple(k for k, wanted in (("energy", energy), ("force", force), ("stress", stress)) if wanted)
     _edited(store, partial(verb, kinds=kinds), where, message, dry_run, json)
@@ -178,8 +178,8 @@ def annotate(
 
     Example: mlipstore annotate a.mlip -w 'max_force > 30' --flag odd --set T=300
     """
-    from mlipstore.annotate import annotate as verb
-    from mlipstore.annotations import value_of
+    from mlipstore.curation.annotate import annotate as verb
+    from mlipstore.curation.annotations import value_of
     from mlipstore.store import Repository
 
     from .present import emit

@@ -10,7 +10,7 @@ import typer
 from .common import ExecutorName, Json, Quiet, Ref, Scheduler, Store, Workers, command_line, executor
 
 if TYPE_CHECKING:
-    from mlipstore.runfile import Fit
+    from mlipstore.runs.runfile import Fit
 
 Config = Annotated[str | None, typer.Option("--config", "-c", help="TOML file with a [fit] table.")]
 Features = Annotated[str | None, typer.Option(help="Featurization (alias or id), if the store has several.")]
@@ -33,10 +33,10 @@ def factor(
     quiet: Quiet = False,
 ) -> None:
     """Keep the triangular factors of a fit's rows, so that later fits, searches and cross-validation read none."""
-    from mlipstore.factor import complete, require
-    from mlipstore.factor import plan as plan_verb
-    from mlipstore.factors import find
     from mlipstore.fit import prepare
+    from mlipstore.kept.compute import complete, require
+    from mlipstore.kept.compute import plan as plan_verb
+    from mlipstore.kept.factors import find
     from mlipstore.store import Repository
 
     from .present import emit
@@ -69,7 +69,7 @@ def cross_validate(
     quiet: Quiet = False,
 ) -> None:
     """Errors on rows that were left out of the fit, group by group or fold by fold, from kept factors."""
-    from mlipstore.crossvalidation import cross_validate as verb
+    from mlipstore.kept.crossvalidation import cross_validate as verb
     from mlipstore.store import Repository
 
     from .present import emit
@@ -106,12 +106,12 @@ def search(
     from pathlib import Path
 
     from mlipstore.errors import SettingsError
-    from mlipstore.factor_fit import fit_from_factors
     from mlipstore.files import written_whole
     from mlipstore.index import Index
-    from mlipstore.runfile import RunFile, dump_toml, load
-    from mlipstore.search import fit_of
-    from mlipstore.search import search as verb
+    from mlipstore.kept.fit import fit_from_factors
+    from mlipstore.runs.runfile import RunFile, dump_toml, load
+    from mlipstore.searching.search import fit_of
+    from mlipstore.searching.search import search as verb
     from mlipstore.store import Repository
 
     from .present import emit, show_fit
@@ -161,8 +161,8 @@ def uncertainty(
     quiet: Quiet = False,
 ) -> None:
     """Calibrate the predicted standard deviations of a model on groups that are left out, and keep them with it."""
+    from mlipstore.kept.uncertainty import uncertainty as verb
     from mlipstore.store import Repository
-    from mlipstore.uncertainty import uncertainty as verb
 
     from .present import emit
     from .present_factors import show_calibration
@@ -176,7 +176,7 @@ def uncertainty(
 def fit_settings(config: str | None, features: str | None) -> tuple[Fit, str]:
     """The [fit] table of a run file (or the defaults) and the units of its error tables."""
     from mlipstore.errors import SettingsError
-    from mlipstore.runfile import Evaluate, Fit, load
+    from mlipstore.runs.runfile import Evaluate, Fit, load
 
     run = None if config is None else load(config)
     if run is not None and run.fit is None:

@@ -50,12 +50,12 @@ def fit(
 
     from mlipstore import registry
     from mlipstore.errors import SettingsError
-    from mlipstore.factor_fit import fit_from_factors
     from mlipstore.fit import fit as verb
     from mlipstore.fit import prepare
     from mlipstore.index import Index
+    from mlipstore.kept.fit import fit_from_factors
     from mlipstore.planning import forecast_fit
-    from mlipstore.runfile import Evaluate, Fit, PluginTable, load
+    from mlipstore.runs.runfile import Evaluate, Fit, PluginTable, load
     from mlipstore.store import Repository
 
     from .present import emit, show_fit, show_fit_plan
@@ -189,7 +189,7 @@ def export(
     from mlipstore.errors import SettingsError
     from mlipstore.export import export as verb
     from mlipstore.export_data import export_data, formats, unknown_format
-    from mlipstore.refit import refit, split_of
+    from mlipstore.kept.problem import refit, split_of
     from mlipstore.store import Repository
 
     from .present import Meter, emit, show_data_export, show_export

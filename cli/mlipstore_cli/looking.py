@@ -28,9 +28,9 @@ def show(
 
     mlipstore show a.mlip v1.0:index/facts
     """
+    from mlipstore.searching.studies import Study
     from mlipstore.show import show as verb
     from mlipstore.store import Repository
-    from mlipstore.studies import Study
 
     from .present import emit_facts
     from .present_factors import show_study
@@ -62,7 +62,7 @@ def card(
 
     mlipstore card a.mlip card.toml
     """
-    from mlipstore.card import TEMPLATE, card_toml, load_card, set_card
+    from mlipstore.curation.card import TEMPLATE, card_toml, load_card, set_card
     from mlipstore.errors import SettingsError
     from mlipstore.store import Repository
 

@@ -10,7 +10,7 @@ from .present import duration, say
 if TYPE_CHECKING:
     from mlipstore.audit.finding import Finding
     from mlipstore.audit.run import AuditResult
-    from mlipstore.recipe import ApplyResult, Recipe
+    from mlipstore.curation.recipe import ApplyResult, Recipe
 
 _WIDTH = 98
 _VERBS = ("error", "warning")

@@ -21,7 +21,7 @@ def run(
 ) -> None:
     """Do what a run file says: ingest, featurize, fit, export, plot; what the store has is skipped."""
     from mlipstore.pipeline import run as verb
-    from mlipstore.runfile import load
+    from mlipstore.runs.runfile import load
 
     from .present import RunObserver, emit
 
@@ -41,7 +41,7 @@ def from_fitsnap(
     """Turn a FitSNAP input into one commented run file."""
     from mlipstore.errors import SettingsError
     from mlipstore.files import written_whole
-    from mlipstore.fromfitsnap import convert
+    from mlipstore.fitsnap.convert import convert
 
     if output is None:
         typer.echo(convert(file), nl=False)

@@ -11,7 +11,7 @@ from dask_jobqueue import SLURMCluster
 
 from mlipstore.executors.dask import Dask
 from mlipstore.pipeline import run
-from mlipstore.runfile import load
+from mlipstore.runs.runfile import load
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from mlipstore.computing import Column, Rows, empty_rows, type_index
 from mlipstore.configuration import F8, Batch
 from mlipstore.errors import ComputeError, SettingsError
-from mlipstore.settings_values import element_symbols, number, whole
+from mlipstore.runs.values import element_symbols, number, whole
 from mlipstore.units import VOIGT_INDEX
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ..recipe import Recipe, Step
+from ..curation.recipe import Recipe, Step
 from .finding import Finding
 from .remedy import where
 

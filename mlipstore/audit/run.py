@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from .. import registry
 from ..configuration import Batch
+from ..curation.query import select
 from ..errors import InputError
 from ..executors import Executor
 from ..executors.serial import Serial
 from ..index import read_batch
 from ..ingest import ingest
 from ..portions import plan
-from ..query import select
 from ..reading import ReadOptions
 from ..store import Repository, Snapshot
 from .finding import VERDICTS, Finding, described
@@ -119,7 +119,7 @@ def audit(
     Configurations stream by twice: for a summary of about 0.6 kB each, and for pairs of near ones. Memory is that of
     the summary, of the pairs (at most 14 per configuration, 0.2 kB each) and of two segments per worker.
 
-    :param where: only what this expression selects, see :mod:`mlipstore.query`
+    :param where: only what this expression selects, see :mod:`mlipstore.curation.query`
     :param checks: only these; None = all that are installed
     :param model: a model whose training and test sets are compared
     :raises UnknownNameError: there is no such check or model
@@ -319,7 +319,7 @@ def _units(assumed: dict[str, int]) -> list[str]:
 
 def _split_of(repository: Repository, model: str, ref: str | None) -> Callable[[str], NDArray[np.int8]]:
     """Train, test or unused for the configurations of a segment, as a model had them."""
-    from ..refit import refit
+    from ..kept.problem import refit
     from ..split import UNUSED
 
     problem = refit(repository, model, ref, check_memory=False).problem

@@ -17,10 +17,10 @@ from ..errors import MissingDependencyError, SettingsError, listed, nearest
 from ..kernels import load
 from ..kernels.calls import unlisted
 from ..kernels.pair import Zbl
-from ..lammps_engine import SPIN_FORCES, Setup, evaluate, unlisted_element
-from ..lammps_pairs import compiled
+from ..lammps.engine import SPIN_FORCES, Setup, evaluate, unlisted_element
+from ..lammps.pairs import compiled
 from ..named_files import digest, entries, expected, gather, laid_out, matching
-from ..settings_values import element_symbols, flag, lines
+from ..runs.values import element_symbols, flag, lines
 
 BACKENDS = ("native", "lammps")
 BACKEND_VARIABLE = "MLIPSTORE_BASELINE_BACKEND"
@@ -90,7 +90,7 @@ class Lammps:
     def evaluate(self, batch: Batch) -> Reference:
         """Energy, force and stress of each configuration; stress is 0 unless periodic in all directions.
 
-        Styles that :mod:`mlipstore.lammps_pairs` knows are computed without LAMMPS, with equal results to rounding;
+        Styles that :mod:`mlipstore.lammps.pairs` knows are computed without LAMMPS, with equal results to rounding;
         ``MLIPSTORE_BASELINE_BACKEND=lammps`` takes LAMMPS for them as well.
         """
         here = _compiled(self) if _backend() == "native" else None

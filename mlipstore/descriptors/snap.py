@@ -11,7 +11,7 @@ from typing import Any
 from ..computing import Column, Reference, Rows, times
 from ..configuration import F8, Batch
 from ..errors import SettingsError, listed
-from ..settings_values import element_symbols, flag, number, per_element, whole
+from ..runs.values import element_symbols, flag, number, per_element, whole
 from ..snap_basis import column_names
 
 #: LAMMPS and the native kernels lose digits above; nobody fits there.
@@ -135,7 +135,7 @@ def choose_backend() -> Callable[[Snap, Batch], Rows]:
 
     """
     if _backend() == "lammps":
-        from ..snap_lammps import rows
+        from ..lammps.snap import rows
 
         return rows
     from ..kernels.snap import snap_rows

@@ -12,9 +12,9 @@ import numpy as np
 
 from ..errors import SettingsError
 from ..files import unwritable, written_whole
-from ..lammps_engine import SPIN_FORCES
-from ..lammps_hybrid import overlay_of
-from ..lammps_include import evaluate_apart
+from ..lammps.engine import SPIN_FORCES
+from ..lammps.hybrid import overlay_of
+from ..lammps.include import evaluate_apart
 from ..named_files import content_of
 from ..registry import settings_of
 from ..snap_basis import equal_columns, kept

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from ..axes import turn
 from ..blocks import DesignMatrix, SegmentLabels
+from ..curation.query import Selection, select
 from ..errors import SettingsError, unknown_name
+from ..kept.problem import Refit, split_of
 from ..metrics import ALL, KINDS, Entry, ErrorTable
-from ..query import Selection, select
-from ..refit import Refit, split_of
 from ..split import SPLITS, UNUSED
 from ..units import GPA
 from .histogram import Histogram

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..configuration import F8
-from ..studies import Study
+from ..searching.studies import Study
 from .collect import QUANTITIES
 from .style import COLOURS, GREY, SPLIT_COLOURS, footnote, heading, legend, new_figure, plain, shortened
 

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import zarr
 
-from ..annotations import Annotation, load_annotation
-from ..annotations import write as write_annotation
+from ..curation.annotations import Annotation, load_annotation
+from ..curation.annotations import write as write_annotation
 from ..errors import StoreError
 from ..features import free_alias
 from ..history import Commit, walk

@@ -10,19 +10,19 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from ..annotations import Annotation, every, write
 from ..arrays import create_array, write_array
 from ..configuration import Batch
+from ..curation.annotations import Annotation, every, write
+from ..curation.query import Selection, select
+from ..curation.successors import ROWS, gather
 from ..errors import SettingsError, StoreError
 from ..features import find_named
 from ..index import Index, enter, keys, read_batch, segment_name, write_segments
 from ..layout import BASELINES, FEATURES
 from ..places import Place, objects_at
 from ..provenance import commit_metadata, new_run
-from ..query import Selection, select
 from ..snapshot import Snapshot
 from ..store import Repository, Transaction
-from ..successors import ROWS, gather
 from .config import Config
 from .nodes import copy_node, nodes_of
 from .transfer import Progress

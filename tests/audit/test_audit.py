@@ -15,8 +15,8 @@ import mlipstore
 from mlipstore.audit import flags
 from mlipstore.audit.run import audit, audit_files
 from mlipstore.configuration import Configuration
+from mlipstore.curation.query import select
 from mlipstore.errors import InputError, StoreError, UnknownNameError
-from mlipstore.query import select
 from mlipstore.store import Repository
 from mlipstore.units import GPA
 

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlipstore import recipe as recipes
 from mlipstore.audit.run import audit
 from mlipstore.configuration import Batch
+from mlipstore.curation import recipe as recipes
+from mlipstore.curation.query import select
+from mlipstore.curation.recipe import Recipe, Step
 from mlipstore.errors import InputError, SettingsError
 from mlipstore.index import Index, read_batch
-from mlipstore.query import select
-from mlipstore.recipe import Recipe, Step
 from mlipstore.store import Repository
 from mlipstore.units import GPA
 

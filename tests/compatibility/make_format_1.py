@@ -11,7 +11,7 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from mlipstore.annotations import Annotation, write
+from mlipstore.curation.annotations import Annotation, write
 from mlipstore.descriptors.snap import Snap
 from mlipstore.features import Feature
 from mlipstore.featurize import featurize
@@ -19,7 +19,7 @@ from mlipstore.fit import fit, load
 from mlipstore.index import Index
 from mlipstore.ingest import ingest
 from mlipstore.reading import ReadOptions
-from mlipstore.run_tables import Fit, GroupSettings
+from mlipstore.runs.tables import Fit, GroupSettings
 from mlipstore.store import Repository
 
 from ..robustness.content import content

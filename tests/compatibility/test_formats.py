@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from mlipstore import layout, store
+from mlipstore.curation.query import select
 from mlipstore.errors import StoreError
 from mlipstore.featurize import featurize
 from mlipstore.fit import fit
 from mlipstore.index import Index
 from mlipstore.ingest import ingest
-from mlipstore.query import select
 from mlipstore.reading import ReadOptions
 from mlipstore.sharing import remote
 from mlipstore.sharing.remote import clone, pull

@@ -13,11 +13,11 @@ import pytest
 
 from mlipstore import registry
 from mlipstore.configuration import Batch, Configuration
+from mlipstore.curation.query import read_selection, select
 from mlipstore.errors import SettingsError, StoreError
 from mlipstore.export_data import export_data
 from mlipstore.index import group_order, segment_name, write_segment
 from mlipstore.ingest import ingest
-from mlipstore.query import read_selection, select
 from mlipstore.reading import ReadOptions
 from mlipstore.store import Repository
 from mlipstore.writers.fitsnap import in_bar

@@ -24,7 +24,7 @@ PROGRAM = """
 import json, re, sys
 import numpy, scipy.linalg, zarr, icechunk
 from mlipstore.fit import fit, prepare
-from mlipstore.runfile import Fit
+from mlipstore.runs.runfile import Fit
 from mlipstore.store import Repository
 def peak():  # not ru_maxrss, which a process inherits from the one that started it
     return int(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1]) * 1024

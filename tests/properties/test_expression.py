@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mlipstore.curation.expression import Node
+from mlipstore.curation.query import _Evaluation, select, table
 from mlipstore.errors import SettingsError, UnknownNameError
-from mlipstore.expression import Node
 from mlipstore.index import Index
-from mlipstore.query import _Evaluation, select, table
 from mlipstore.snapshot import Snapshot
 
 from ..contracts.test_writers import sample, store_of

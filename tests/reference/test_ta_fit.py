@@ -57,7 +57,7 @@ def test_export_is_checked_by_lammps(linear: RunResult) -> None:
 
 def test_linear_run_twice_does_nothing_new(linear: RunResult) -> None:
     from mlipstore.pipeline import run
-    from mlipstore.runfile import load
+    from mlipstore.runs.runfile import load
 
     before = Repository.open(linear.store).at().id
     again = run(load(Path(linear.store).parent / "run.toml"))
@@ -96,7 +96,7 @@ def test_quadratic_residual_and_table(quadratic: RunResult) -> None:
 
 
 def test_unknown_group_in_weights(linear: RunResult) -> None:
-    from mlipstore.runfile import Fit
+    from mlipstore.runs.runfile import Fit
 
     with pytest.raises(MlipstoreError, match="Did you mean 'Liquid'"):
         Fit().with_weights(["Liqid.energy=3"], ["Liquid", "Surface"])

@@ -13,7 +13,7 @@ from mlipstore.baselines.lammps import Lammps
 from mlipstore.configuration import Batch
 from mlipstore.descriptors.snap import Snap
 from mlipstore.exporters.lammps_snap import LammpsSnap
-from mlipstore.lammps_include import evaluate_apart
+from mlipstore.lammps.include import evaluate_apart
 from mlipstore.model import Model
 from mlipstore.units import LAMMPS_BAR_PER_EV_A3, VOIGT_INDEX
 

@@ -8,14 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mlipstore.crossvalidation import cross_validate
-from mlipstore.factor import complete, load
-from mlipstore.factor_fit import FactorProblem, compute_from_factors, fit_from_factors
-from mlipstore.factors import find
 from mlipstore.fit import load as load_model
 from mlipstore.fit import prepare
-from mlipstore.runfile import Fit, Search
-from mlipstore.search import fit_of, search
+from mlipstore.kept.compute import complete, load
+from mlipstore.kept.crossvalidation import cross_validate
+from mlipstore.kept.factors import find
+from mlipstore.kept.fit import FactorProblem, compute_from_factors, fit_from_factors
+from mlipstore.runs.runfile import Fit, Search
+from mlipstore.searching.search import fit_of, search
 from mlipstore.store import Repository
 from tests.reference.fitsnap_tables import move_over
 from tests.reference.test_wbe_fit import unpack

@@ -15,7 +15,7 @@ import pytest
 from mlipstore.baselines.lammps import Lammps
 from mlipstore.configuration import Batch
 from mlipstore.descriptors.snap import Snap
-from mlipstore.lammps_frame import frame_of
+from mlipstore.lammps.frame import frame_of
 from mlipstore.units import LAMMPS_BAR_PER_EV_A3, VOIGT_INDEX
 
 from ..contracts.structures import turned_tensor

@@ -21,7 +21,7 @@ from mlipstore.executors.dask import Dask
 from mlipstore.executors.mpi import Mpi
 from mlipstore.featurize import featurize
 from mlipstore.fit import compute, prepare, store_model
-from mlipstore.runfile import Fit
+from mlipstore.runs.runfile import Fit
 from mlipstore.store import Repository
 from tests import snap_store
 

@@ -12,7 +12,7 @@ import mlipstore_cli.present
 
 import mlipstore.fit
 import mlipstore.ingest
-import mlipstore.lammps_engine
+import mlipstore.lammps.engine
 import mlipstore.pipeline
 
 mlipstore.ingest.SEGMENT_ATOMS = 250

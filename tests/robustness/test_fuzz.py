@@ -12,10 +12,10 @@ import pytest
 from mlipstore.bookkeeping import Checks, check
 from mlipstore.configuration import Batch
 from mlipstore.errors import MlipstoreError
-from mlipstore.fromfitsnap import convert
+from mlipstore.fitsnap.convert import convert
 from mlipstore.readers import reader_for
 from mlipstore.reading import ReadReport
-from mlipstore.runfile import load
+from mlipstore.runs.runfile import load
 
 from ..reader_samples import SAMPLES, Sample
 from .bad_input import FITSNAP

@@ -13,7 +13,7 @@ from mlipstore.errors import DamagedStoreError, StoreError
 from mlipstore.fit import fit
 from mlipstore.index import LIVE, Index
 from mlipstore.places import Folder, objects_at, place_of
-from mlipstore.runfile import Fit
+from mlipstore.runs.runfile import Fit
 from mlipstore.sharing import transfer
 from mlipstore.sharing.config import CONFIG_FILE
 from mlipstore.sharing.remote import clone, pull, push

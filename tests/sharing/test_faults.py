@@ -15,7 +15,7 @@ from mlipstore import places, store
 from mlipstore.errors import MlipstoreError
 from mlipstore.fit import fit
 from mlipstore.places import s3
-from mlipstore.run_tables import Fit
+from mlipstore.runs.tables import Fit
 from mlipstore.sharing.remote import clone, pull, push
 from mlipstore.store import Repository
 from mlipstore.verify import verify

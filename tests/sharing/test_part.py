@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlipstore.annotations import Annotation, every, write
+from mlipstore.curation.annotations import Annotation, every, write
+from mlipstore.curation.query import select
 from mlipstore.errors import MlipstoreError, SettingsError, StoreError
 from mlipstore.fit import fit
 from mlipstore.index import Index, keys, segments
-from mlipstore.query import select
-from mlipstore.run_tables import Fit
+from mlipstore.runs.tables import Fit
 from mlipstore.sharing import part
 from mlipstore.sharing.remote import clone, pull
 from mlipstore.store import Repository

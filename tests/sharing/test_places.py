@@ -12,7 +12,7 @@ from mlipstore.errors import StoreError, StoreNotFoundError
 from mlipstore.fit import fit
 from mlipstore.places import objects_at, place_of
 from mlipstore.places.s3 import Bucket
-from mlipstore.runfile import Fit
+from mlipstore.runs.runfile import Fit
 from mlipstore.show import show
 from mlipstore.store import Repository
 

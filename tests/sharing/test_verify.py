@@ -20,7 +20,7 @@ from mlipstore.features import Feature, StoredBaseline
 from mlipstore.fit import fit
 from mlipstore.index import Index, read_batch, segments
 from mlipstore.leases import LEASES, at_work
-from mlipstore.runfile import Fit
+from mlipstore.runs.runfile import Fit
 from mlipstore.sharing.remote import clone
 from mlipstore.store import Repository
 from mlipstore.verify import verify

@@ -21,7 +21,7 @@ from mlipstore.index import LIVE, Index, keys, read_batch, segments
 from mlipstore.ingest import ingest
 from mlipstore.readers import reader_for
 from mlipstore.reading import ReadOptions, ReadReport
-from mlipstore.run_tables import Fit, GroupSettings
+from mlipstore.runs.tables import Fit, GroupSettings
 from mlipstore.store import Repository, Transaction
 from mlipstore.verify import verify
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mlipstore.arrays import sealed
-from mlipstore.card import TEMPLATE, card_toml, load_card, set_card
+from mlipstore.curation.card import TEMPLATE, card_toml, load_card, set_card
 from mlipstore.diff import diff
 from mlipstore.errors import DamagedStoreError, InputError, MlipstoreError, SettingsError
 from mlipstore.revert import revert

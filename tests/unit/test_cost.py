@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from mlipstore.cost import Rates, even_leaves, fit_seconds, packed_bytes, reduction_seconds
 from mlipstore.fit import prepare
 from mlipstore.planning import forecast, forecast_fit
-from mlipstore.runfile import Fit
+from mlipstore.runs.runfile import Fit
 from mlipstore.store import Repository
 from tests import snap_store
 

@@ -16,9 +16,9 @@ from mlipstore import device, passes
 from mlipstore.errors import ComputeError, MissingDependencyError, MlipstoreError, SettingsError
 from mlipstore.executors.processes import Processes
 from mlipstore.executors.serial import Serial
-from mlipstore.factor_fit import fit_from_factors
 from mlipstore.fit import compute, prepare
-from mlipstore.runfile import Fit
+from mlipstore.kept.fit import fit_from_factors
+from mlipstore.runs.runfile import Fit
 from mlipstore.solve.kernels import ArrayKernels, Kernels
 from mlipstore.store import Repository
 from tests import snap_store

@@ -9,21 +9,22 @@ import numpy as np
 import pytest
 from ase.io import write
 
-from mlipstore import edit, featurize
-from mlipstore.annotate import annotate
+from mlipstore import featurize
 from mlipstore.api import Store
 from mlipstore.configuration import Batch
-from mlipstore.crossvalidation import cross_validate
-from mlipstore.edit import Relabel, mask, relabel, remove, restore
+from mlipstore.curation import edit
+from mlipstore.curation.annotate import annotate
+from mlipstore.curation.edit import Relabel, mask, relabel, remove, restore
+from mlipstore.curation.query import select, table
 from mlipstore.errors import InputError, SettingsError, UnknownNameError
 from mlipstore.export import sample
-from mlipstore.factor import factor
-from mlipstore.factor_fit import fit_from_factors
 from mlipstore.fit import fit, prepare
 from mlipstore.index import DELETED, LIVE, MOVED, REPLACED, Index, read_batch
 from mlipstore.ingest import ingest
-from mlipstore.query import select, table
-from mlipstore.runfile import Fit
+from mlipstore.kept.compute import factor
+from mlipstore.kept.crossvalidation import cross_validate
+from mlipstore.kept.fit import fit_from_factors
+from mlipstore.runs.runfile import Fit
 from mlipstore.show import show
 from mlipstore.store import Repository, StoreConflictError
 from mlipstore.verify import verify

@@ -11,17 +11,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlipstore import factor as factoring
-from mlipstore.crossvalidation import cross_validate
 from mlipstore.errors import DamagedStoreError, SettingsError
-from mlipstore.factor import factor, load, plan
-from mlipstore.factor_fit import fit_from_factors
-from mlipstore.factors import find, pack, packed_size, unpack
 from mlipstore.fit import compute, fit, prepare
 from mlipstore.fit import load as load_model
 from mlipstore.index import Index
+from mlipstore.kept import compute as factoring
+from mlipstore.kept.compute import factor, load, plan
+from mlipstore.kept.crossvalidation import cross_validate
+from mlipstore.kept.factors import find, pack, packed_size, unpack
+from mlipstore.kept.fit import fit_from_factors
 from mlipstore.replay import replay
-from mlipstore.runfile import Fit, GroupSettings, PluginTable
+from mlipstore.runs.runfile import Fit, GroupSettings, PluginTable
 from mlipstore.store import Repository
 from tests.robustness.sources import done, run
 from tests.small_store import add, configurations, plugins, small_store

@@ -21,16 +21,16 @@ from mlipstore.computing import Reference, Rows
 from mlipstore.configuration import Batch
 from mlipstore.errors import ComputeError, DamagedStoreError, SettingsError
 from mlipstore.executors.serial import Serial
-from mlipstore.factor import factor
 from mlipstore.features import Feature, StoredBaseline
 from mlipstore.featurize import featurize, missing, parts, plan
 from mlipstore.fit import fit
 from mlipstore.index import read_batch, segments
 from mlipstore.ingest import ingest
+from mlipstore.kept.compute import factor
+from mlipstore.kept.uncertainty import uncertainty
 from mlipstore.layout import GROUPS
-from mlipstore.runfile import Fit
+from mlipstore.runs.runfile import Fit
 from mlipstore.store import Repository, Snapshot
-from mlipstore.uncertainty import uncertainty
 
 from ..robustness.content import content, differences
 from ..small_store import Slope, Waves, configurations, plugins, small_store

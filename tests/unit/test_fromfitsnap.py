@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from mlipstore.errors import InputError, MlipstoreError, SettingsError
-from mlipstore.fromfitsnap import convert, translate
-from mlipstore.runfile import Fit, GroupSettings, RunFile, load
+from mlipstore.fitsnap.convert import convert, translate
+from mlipstore.runs.runfile import Fit, GroupSettings, RunFile, load
 from tests.shared_data import DATA, needs_data
 
 BASE = """

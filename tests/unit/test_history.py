@@ -11,16 +11,16 @@ import pytest
 import zarr
 
 from mlipstore import ingest as ingesting
-from mlipstore.annotate import annotate
+from mlipstore.curation.annotate import annotate
+from mlipstore.curation.edit import Relabel, mask, relabel, remove
 from mlipstore.diff import GroupChange, diff
-from mlipstore.edit import Relabel, mask, relabel, remove
 from mlipstore.errors import SettingsError, StoreError, UnknownNameError
-from mlipstore.factor import factor
 from mlipstore.fit import fit
 from mlipstore.index import Index
 from mlipstore.ingest import ingest
+from mlipstore.kept.compute import factor
 from mlipstore.revert import revert
-from mlipstore.runfile import Fit
+from mlipstore.runs.runfile import Fit
 from mlipstore.show import show
 from mlipstore.snapshot import Snapshot
 from mlipstore.store import Repository

@@ -19,10 +19,10 @@ from mlipstore.executors.processes import Processes
 from mlipstore.exporters.lammps_snap import LammpsSnap
 from mlipstore.features import StoredBaseline
 from mlipstore.featurize import featurize
-from mlipstore.fromfitsnap import convert
+from mlipstore.fitsnap.convert import convert
 from mlipstore.index import segments
 from mlipstore.pipeline import run
-from mlipstore.runfile import RunFile, load
+from mlipstore.runs.runfile import RunFile, load
 
 from .test_fromfitsnap import changed as fitsnap_input
 from .test_lammps_snap import model_of

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlipstore import lammps_engine
 from mlipstore.baselines.lammps import Lammps
 from mlipstore.configuration import Batch, Configuration
 from mlipstore.descriptors.snap import Snap
 from mlipstore.errors import ComputeError, MissingDependencyError, SettingsError
+from mlipstore.lammps import engine as lammps_engine
 
 from ..contracts.structures import derivatives, rotated, structures, turn
 from ..snap_backends import use
@@ -36,7 +36,7 @@ def batch_of(*names: str) -> Batch:
 
 def test_needs_no_environment(tmp_path: Path) -> None:
     """The MPI library of the wheel is found, with nothing in LD_LIBRARY_PATH, and nothing is printed."""
-    script = "from mlipstore.lammps_engine import session; session().command('units metal')"
+    script = "from mlipstore.lammps.engine import session; session().command('units metal')"
     package = str(Path(lammps_engine.__file__).parents[1])
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("LD_", "MPI", "PMI"))}
     done = subprocess.run(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mlipstore.configuration import Configuration
-from mlipstore.lammps_frame import Frame, frame_of
+from mlipstore.lammps.frame import Frame, frame_of
 
 from ..contracts.structures import structures, turn
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mlipstore.errors import SettingsError
-from mlipstore.lammps_hybrid import overlay_of
+from mlipstore.lammps.hybrid import overlay_of
 
 CASES = {
     "nothing": ("zero 10.0", ["* *"], ["snap", "* * c p W"]),

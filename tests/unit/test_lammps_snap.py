@@ -13,7 +13,7 @@ from mlipstore.configuration import Batch
 from mlipstore.descriptors.snap import Snap
 from mlipstore.errors import ComputeError, SettingsError, StoreError
 from mlipstore.exporters.lammps_snap import LammpsSnap
-from mlipstore.lammps_include import evaluate_apart
+from mlipstore.lammps.include import evaluate_apart
 from mlipstore.model import Model
 
 from ..contracts.structures import ELEMENTS, structures

@@ -8,7 +8,7 @@ from pathlib import Path
 from mlipstore.features import aliases, find_model
 from mlipstore.fit import fit
 from mlipstore.replay import replay
-from mlipstore.runfile import Fit, GroupSettings
+from mlipstore.runs.runfile import Fit, GroupSettings
 from mlipstore.show import show
 
 from ..small_store import plugins, small_store

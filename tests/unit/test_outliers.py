@@ -12,8 +12,8 @@ import pytest
 from mlipstore.api import Store
 from mlipstore.errors import SettingsError
 from mlipstore.fit import fit, prepare
-from mlipstore.outliers import outliers
-from mlipstore.runfile import Fit, GroupSettings, PluginTable
+from mlipstore.kept.outliers import outliers
+from mlipstore.runs.runfile import Fit, GroupSettings, PluginTable
 from mlipstore.split import TRAIN
 from mlipstore.store import Repository
 from tests.robustness.sources import done, run

@@ -20,7 +20,7 @@ from mlipstore.featurize import featurize
 from mlipstore.fit import Problem, accumulate, confirm, evaluate, fit, prepare
 from mlipstore.index import write_segment
 from mlipstore.metrics import KINDS
-from mlipstore.runfile import Fit
+from mlipstore.runs.runfile import Fit
 from mlipstore.store import Repository
 from tests import snap_store
 

@@ -24,11 +24,11 @@ from mlipstore.features import Feature, StoredBaseline
 from mlipstore.featurize import featurize
 from mlipstore.fit import fit, load
 from mlipstore.ingest import ingest
+from mlipstore.kept.problem import refit
 from mlipstore.plot import FORMATS, plot
 from mlipstore.plotting.collect import QUANTITIES, collect
 from mlipstore.reading import ReadOptions
-from mlipstore.refit import refit
-from mlipstore.runfile import Fit, GroupSettings
+from mlipstore.runs.runfile import Fit, GroupSettings
 from mlipstore.store import Repository
 
 from .test_plotting import pictures, texts

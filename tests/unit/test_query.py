@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from mlipstore.configuration import Batch, Configuration
+from mlipstore.curation.expression import ExpressionError, parse
+from mlipstore.curation.query import head, select, table
 from mlipstore.errors import SettingsError, UnknownNameError
-from mlipstore.expression import ExpressionError, parse
 from mlipstore.index import DELETED, Index, write_segments
-from mlipstore.query import head, select, table
 from mlipstore.store import Repository
 
 NAN = float("nan")

@@ -11,7 +11,7 @@ import pytest
 from mlipstore.api import Store
 from mlipstore.errors import MemoryLimitError, SettingsError, UnknownNameError
 from mlipstore.fit import compute, prepare
-from mlipstore.runfile import Fit, GroupSettings, PluginTable
+from mlipstore.runs.runfile import Fit, GroupSettings, PluginTable
 from tests.small_store import plugins, small_store
 
 SPLIT = GroupSettings(train=0.7, test=0.3, energy=10.0, force=1.0, stress=2.0)

@@ -14,7 +14,7 @@ from mlipstore.fit import fit
 from mlipstore.index import write_segment
 from mlipstore.provenance import commit_metadata
 from mlipstore.registry import make
-from mlipstore.runfile import Fit, GroupSettings
+from mlipstore.runs.runfile import Fit, GroupSettings
 from mlipstore.store import Repository
 
 

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from mlipstore import registry, runfile
+from mlipstore import registry
 from mlipstore.errors import InputError, SettingsError, UnknownNameError
 from mlipstore.reading import ReadOptions
-from mlipstore.runfile import Fit, GroupSettings, Ingest, PluginTable, RunFile, dump_toml, load, parse_weight
+from mlipstore.runs import runfile
+from mlipstore.runs.runfile import Fit, GroupSettings, Ingest, PluginTable, RunFile, dump_toml, load, parse_weight
 from mlipstore.schema import schema
 
 FULL = """

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlipstore.errors import InputError, SettingsError
+from mlipstore.runs.toml_text import dump_toml, line_of
 from mlipstore.schema import Document, canonical, check, folder, read_toml, schema
-from mlipstore.toml_text import dump_toml, line_of
 
 NAMES = sorted(p.name.removesuffix(".schema.json") for p in folder().glob("*.schema.json"))
 

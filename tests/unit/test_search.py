@@ -16,17 +16,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlipstore import search as searching
-from mlipstore.crossvalidation import cross_validate
 from mlipstore.errors import MemoryLimitError, SettingsError, UnknownNameError
-from mlipstore.factor import factor, load
-from mlipstore.factor_fit import FactorProblem, fit_from_factors
 from mlipstore.fit import compute, prepare
-from mlipstore.runfile import Fit, GroupSettings, PluginTable, Search
-from mlipstore.search import fit_of, search
+from mlipstore.kept.compute import factor, load
+from mlipstore.kept.crossvalidation import cross_validate
+from mlipstore.kept.fit import FactorProblem, fit_from_factors
+from mlipstore.runs.runfile import Fit, GroupSettings, PluginTable, Search
+from mlipstore.searching import search as searching
+from mlipstore.searching.search import fit_of, search
+from mlipstore.searching.studies import Study
+from mlipstore.searching.trials import Trials, not_dominated
 from mlipstore.store import Repository
-from mlipstore.studies import Study
-from mlipstore.trials import Trials, not_dominated
 from tests.robustness.sources import done, run
 from tests.small_store import plugins, small_store
 
@@ -232,7 +232,7 @@ def test_same_seed_same_trials_however_they_are_computed(copy: Repository, tmp_p
 #: A search that is killed (signal 9) when the first trials are stored.
 KILLED = """
 import os, signal, sys
-import mlipstore.search as searching
+import mlipstore.searching.search as searching
 from mlipstore.store import Repository
 from tests.small_store import plugins
 from tests.unit.test_search import FIT, SEARCH

@@ -13,20 +13,20 @@ import pytest
 from ase import Atoms
 from ase.io import read, write
 
-from mlipstore import candidates as offering
-from mlipstore import select as selecting
 from mlipstore.api import Store
 from mlipstore.configuration import Batch, Configuration
 from mlipstore.errors import ComputeError, InputError, SettingsError, UnknownNameError
 from mlipstore.fit import fit, prepare
+from mlipstore.kept import candidates as offering
+from mlipstore.kept import select as selecting
+from mlipstore.kept.select import select
+from mlipstore.kept.uncertainty import uncertainty
 from mlipstore.model import Model
-from mlipstore.runfile import Fit, GroupSettings, PluginTable
-from mlipstore.select import select
+from mlipstore.runs.runfile import Fit, GroupSettings, PluginTable
 from mlipstore.solve.design import Information, greedy
 from mlipstore.solve.linear import Reduced
 from mlipstore.split import TRAIN
 from mlipstore.store import Repository
-from mlipstore.uncertainty import uncertainty
 from tests.robustness.sources import done, run
 from tests.small_store import configurations, plugins, small_store
 

@@ -13,15 +13,15 @@ import pytest
 
 from mlipstore.configuration import Batch, Configuration
 from mlipstore.errors import SettingsError
-from mlipstore.factor import factor
-from mlipstore.factor_fit import fit_from_factors
 from mlipstore.fit import fit, prepare
+from mlipstore.kept.compute import factor
+from mlipstore.kept.fit import fit_from_factors
+from mlipstore.kept.uncertainty import uncertainty
 from mlipstore.model import Model
 from mlipstore.plot import plot
-from mlipstore.runfile import Fit, GroupSettings, PluginTable
+from mlipstore.runs.runfile import Fit, GroupSettings, PluginTable
 from mlipstore.split import TRAIN
 from mlipstore.store import Repository
-from mlipstore.uncertainty import uncertainty
 from tests.robustness.sources import done, run
 from tests.small_store import configurations, plugins, small_store
 

@@ -1,0 +1,1 @@
+"""FitSNAP inputs: read as FitSNAP reads them, and turned into run files that give the same fit."""

@@ -1,0 +1,1 @@
+"""What kept factors answer without reading a row: fits, cross-validation, uncertainty, what to label next."""

@@ -1,0 +1,81 @@
+"""The problem that a stored model is the solution of: its data, features, baseline, groups and split, found again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..blocks import SegmentGroups
+from ..curation.columns import SplitOf
+from ..errors import SettingsError, UnknownNameError
+from ..features import find_model
+from ..fit import FitResult, Problem, data_digest, load, prepare
+from ..runs.runfile import Fit
+from ..split import UNUSED
+from ..store import Repository
+
+
+@dataclass
+class Refit:
+    """A stored model and the problem it came from."""
+
+    model: FitResult
+    settings: Fit
+    problem: Problem
+
+    @property
+    def x(self) -> NDArray[np.float64]:
+        """The solution ``(K,)``: coefficients, then the constants, as the columns of the design matrix."""
+        return np.concatenate([self.model.coefficients, list(self.model.constants.values())])
+
+    @property
+    def penalty(self) -> Any:
+        """Penalty alpha of the coefficients, one number or ``(K,)``."""
+        return self.problem.solver.alpha if self.settings.solver.type == "ridge" else 0.0
+
+
+def refit(repository: Repository, model: str, ref: str | None = None, check_memory: bool = True) -> Refit:
+    """The problem of the model ``model`` of version ``ref``, on the data it was fitted to; reads no rows.
+
+    That is the data of ``ref`` if nothing was added or deleted since, else the version the model was made from.
+
+    :param check_memory: refuse what a fit has no memory for; passes that hold a few blocks and no factor need not
+    :raises UnknownNameError: there is no such model
+    :raises StoreError: the version the model was made from is no longer kept
+    """
+    snapshot = repository.at(ref)
+    stored = load(snapshot, find_model(snapshot, model))
+    settings = Fit.from_dict(stored.provenance["fit"], f"provenance of {model}")
+    try:
+        problem = prepare(repository, settings, ref, check_memory)
+        unchanged = data_digest(problem.matrix) == stored.provenance["data_digest"]
+    except (SettingsError, UnknownNameError):  # new configurations without features, groups that came or went
+        unchanged = False
+    if not unchanged:
+        problem = prepare(repository, settings, stored.provenance["data_snapshot"], check_memory)
+    return Refit(stored, settings, problem)
+
+
+def split_of(found: Refit) -> SplitOf:
+    """The part that each configuration of a segment plays in a stored model."""
+    matrix, table = found.problem.matrix, found.problem.table
+
+    def parts(segment: str) -> NDArray[np.int8]:
+        snapshot, here = matrix.snapshot, f"configurations/{segment}/"
+        if segment not in matrix.index.number:  # it came later
+            raise SettingsError(
+                f"model {found.model.name!r} was fitted to other data: its parts are those of version {snapshot.id}. "
+                f"Ask for them there, with --ref {snapshot.id[:8]}."
+            )
+        members = SegmentGroups(
+            segment,
+            snapshot.read(here + "geometry"),
+            snapshot.read(here + "group").astype(object),
+            matrix.selection.of(segment),
+        )
+        return np.where(members.live, table.split(members), UNUSED).astype(np.int8)
+
+    return parts

@@ -1,0 +1,1 @@
+"""Run files: TOML with places, tables as typed values, settings of plugins."""
