@@ -6,6 +6,7 @@ settings and make its identity. A baseline is the same in ``mlipstore/baselines/
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -14,6 +15,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .configuration import F8, Batch
+from .errors import SettingsError, listed
+
+#: Who may compute what is compiled here; the first does unless a variable of the environment asks for the other.
+BACKENDS = ("native", "lammps")
+
+
+def backend(variable: str) -> str:
+    """The one of ``BACKENDS`` that this variable of the environment asks for.
+
+    :raises SettingsError: the variable asks for something that is not there
+    """
+    asked = os.environ.get(variable, "") or BACKENDS[0]
+    if asked not in BACKENDS:
+        raise SettingsError(f"{variable}={asked!r}; it is one of {listed(BACKENDS)}.")
+    return asked
 
 
 class Column(NamedTuple):

@@ -6,7 +6,8 @@ import importlib.util
 
 import pytest
 
-from mlipstore.descriptors.snap import BACKEND_VARIABLE, BACKENDS
+from mlipstore.computing import BACKENDS
+from mlipstore.descriptors.snap import BACKEND_VARIABLE
 from mlipstore.errors import MissingDependencyError
 
 __all__ = ["BACKENDS", "use"]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from ..computing import Reference, type_index
+from ..computing import Reference, backend, type_index
 from ..configuration import Batch
 from ..errors import MissingDependencyError, SettingsError, listed, nearest
 from ..kernels import load
@@ -22,7 +22,6 @@ from ..lammps.pairs import compiled
 from ..named_files import digest, entries, expected, gather, laid_out, matching
 from ..runs.values import element_symbols, flag, lines
 
-BACKENDS = ("native", "lammps")
 BACKEND_VARIABLE = "MLIPSTORE_BASELINE_BACKEND"
 _ATOM_STYLES = ("atomic", "charge", "spin")
 
@@ -93,7 +92,7 @@ class Lammps:
         Styles that :mod:`mlipstore.lammps.pairs` knows are computed without LAMMPS, with equal results to rounding;
         ``MLIPSTORE_BASELINE_BACKEND=lammps`` takes LAMMPS for them as well.
         """
-        here = _compiled(self) if _backend() == "native" else None
+        here = _compiled(self) if backend(BACKEND_VARIABLE) == "native" else None
         if here is not None:
             types = type_index(batch.number, self.elements)
             found = unlisted(batch, types)
@@ -138,17 +137,6 @@ class Lammps:
         out = copy.copy(self)
         object.__setattr__(out, "content", {**self.content, **matching(self.files or (), content)})
         return out
-
-
-def _backend() -> str:
-    """``native`` unless the variable asks for LAMMPS.
-
-    :raises SettingsError: the variable asks for something that is not there
-    """
-    asked = os.environ.get(BACKEND_VARIABLE, "") or BACKENDS[0]
-    if asked not in BACKENDS:
-        raise SettingsError(f"{BACKEND_VARIABLE}={asked!r}; it is one of {listed(BACKENDS)}.")
-    return asked
 
 
 @functools.lru_cache(maxsize=16)

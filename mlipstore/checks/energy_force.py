@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from mlipstore.audit.finding import NONE, Finding
-from mlipstore.audit.material import Material
-from mlipstore.audit.regression import line
+from ..audit.finding import NONE, Finding
+from ..audit.material import Material
+from ..audit.regression import line
 
 #: Slope of energy differences on the work of the forces, and what it means.
 SLOPES = (

@@ -8,9 +8,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from mlipstore.audit.finding import NONE, Finding
-from mlipstore.audit.material import Material
-from mlipstore.audit.regression import median_deviation
+from ..audit.finding import NONE, Finding
+from ..audit.material import Material
+from ..audit.regression import median_deviation
 
 
 @dataclass(frozen=True)

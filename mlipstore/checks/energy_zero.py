@@ -9,9 +9,9 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from mlipstore.audit.finding import Finding
-from mlipstore.audit.material import Material
-from mlipstore.configuration import F8
+from ..audit.finding import Finding
+from ..audit.material import Material
+from ..configuration import F8
 
 
 @dataclass(frozen=True)

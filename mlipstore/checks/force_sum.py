@@ -8,8 +8,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from mlipstore.audit.finding import Finding
-from mlipstore.audit.material import Material
+from ..audit.finding import Finding
+from ..audit.material import Material
 
 
 @dataclass(frozen=True)

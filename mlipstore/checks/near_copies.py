@@ -8,9 +8,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from mlipstore.audit.finding import Finding
-from mlipstore.audit.material import Material
-from mlipstore.audit.pairs import NEARLY
+from ..audit.finding import Finding
+from ..audit.material import Material
+from ..audit.pairs import NEARLY
 
 
 @dataclass(frozen=True)

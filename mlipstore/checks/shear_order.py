@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from mlipstore.audit.finding import Finding
-from mlipstore.audit.material import Material
-from mlipstore.audit.regression import correlation, line
+from ..audit.finding import Finding
+from ..audit.material import Material
+from ..audit.regression import correlation, line
 
 NAMES = ("yz", "xz", "xy")
 

@@ -11,11 +11,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from mlipstore.audit.finding import Finding
-from mlipstore.audit.material import Material
-from mlipstore.audit.regression import USUAL, Line, correlation, line, unit_of
-from mlipstore.configuration import F8
-from mlipstore.units import factor
+from ..audit.finding import Finding
+from ..audit.material import Material
+from ..audit.regression import USUAL, Line, correlation, line, unit_of
+from ..configuration import F8
+from ..units import factor
 
 I8 = NDArray[np.int64]
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from mlipstore.audit.finding import Finding
-from mlipstore.audit.material import Material
+from ..audit.finding import Finding
+from ..audit.material import Material
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..configuration import Batch
-from ..errors import UnknownNameError, listed, nearest
+from ..errors import listed, nearest
 from ..index import LIVE, Index, read_batch
 from ..snapshot import Snapshot
-from .columns import COLUMNS, Column, Columns, Elements, SplitOf, Text, Uids
+from .columns import Column, Columns, Elements, SplitOf, Text, Uids
 from .expression import ExpressionError, Node, parse
 
 Mask = NDArray[np.bool_]
@@ -386,13 +386,3 @@ def _kind(value: Any) -> str:
     if isinstance(value, Elements):
         return "elements"
     return "true or false" if _is_truth(value) else "a number"
-
-
-def check_columns(names: Sequence[str], known: Sequence[str] = tuple(COLUMNS)) -> None:
-    """Refuse names of new columns that are taken.
-
-    :raises UnknownNameError: one is a column of every store
-    """
-    for name in names:
-        if name in known and name != "note":
-            raise UnknownNameError(f"{name!r} is a column that every store has. Choose another name.")

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
-from ..computing import Column, Reference, Rows, times
+from ..computing import Column, Reference, Rows, backend, times
 from ..configuration import F8, Batch
-from ..errors import SettingsError, listed
+from ..errors import SettingsError
 from ..runs.values import element_symbols, flag, number, per_element, whole
 from ..snap_basis import column_names
 
 #: LAMMPS and the native kernels lose digits above; nobody fits there.
 MAX_TWOJMAX = 20
-BACKENDS = ("native", "lammps")
 BACKEND_VARIABLE = "MLIPSTORE_SNAP_BACKEND"
 
 
@@ -120,7 +118,7 @@ class Snap:
 
     def evaluate(self, coefficients: F8, batch: Batch) -> Reference:
         """Energy, force and stress of given coefficients ``(M,)``: by the kernel's adjoint route, without rows."""
-        if _backend() == "lammps":
+        if backend(BACKEND_VARIABLE) == "lammps":
             return times(self.rows(batch), coefficients)
         from ..kernels.snap import snap_evaluate
 
@@ -134,24 +132,13 @@ def choose_backend() -> Callable[[Snap, Batch], Rows]:
     Not part of the identity of the features: both agree to rounding (tests/reference/test_kernel_lammps.py).
 
     """
-    if _backend() == "lammps":
+    if backend(BACKEND_VARIABLE) == "lammps":
         from ..lammps.snap import rows
 
         return rows
     from ..kernels.snap import snap_rows
 
     return snap_rows
-
-
-def _backend() -> str:
-    """``native`` unless the variable asks for another.
-
-    :raises SettingsError: the variable asks for something that is not there
-    """
-    asked = os.environ.get(BACKEND_VARIABLE, "") or BACKENDS[0]
-    if asked not in BACKENDS:
-        raise SettingsError(f"{BACKEND_VARIABLE}={asked!r}; it is one of {listed(BACKENDS)}.")
-    return asked
 
 
 plugin = Snap

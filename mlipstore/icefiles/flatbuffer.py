@@ -42,10 +42,6 @@ class Table:
         at = self.position(field)
         return 0 if at is None else _unpack(_U8, self.data, at)
 
-    def u32(self, field: int) -> int:
-        at = self.position(field)
-        return 0 if at is None else _unpack(_U32, self.data, at)
-
     def u64(self, field: int) -> int:
         at = self.position(field)
         return 0 if at is None else _unpack(_U64, self.data, at)
