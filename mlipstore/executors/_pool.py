@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import pickle
 import signal
+import threading
 import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from itertools import count
+from types import FrameType
 from typing import Any, TypeVar
 
 from ..errors import ComputeError
@@ -132,12 +134,30 @@ def _take(numbers: Iterator[int], n: int) -> Iterator[int]:
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Processes started inside do not get the Ctrl-C of the terminal: this one gets it, and tells what happened."""
+    """Processes started inside do not get the Ctrl-C of the terminal: this one gets it, and tells what happened.
+
+    It is told at the end of the block (a second one at once): a child whose start is cut in half complains of it. The
+    mask alone, which children inherit, does not keep it away, as any other thread of this process may take the signal.
+    """
+    came: list[int] = []
+    handler: Any = None
+
+    def note(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+        if len(came) > 1 and callable(handler):
+            handler(number, frame)
+
+    if threading.current_thread() is threading.main_thread():
+        handler = signal.signal(signal.SIGINT, note)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
+        if handler is not None:
+            signal.signal(signal.SIGINT, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if came:
+            signal.raise_signal(signal.SIGINT)
 
 
 @contextmanager

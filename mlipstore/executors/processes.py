@@ -49,11 +49,11 @@ class Processes(Pooled):
     @contextmanager
     def _pool(self) -> Iterator[Pool]:
         if not self._running:
-            self._running.append(
-                ProcessPoolExecutor(
-                    self.n_workers, mp_context=multiprocessing.get_context("spawn"), initializer=_end_with_parent
+            spawn = multiprocessing.get_context("spawn")
+            with uninterrupted():
+                self._running.append(
+                    ProcessPoolExecutor(self.n_workers, mp_context=spawn, initializer=_end_with_parent)
                 )
-            )
         processes = self._running[0]
         pool = _Calls(processes)
         try:

@@ -88,6 +88,8 @@ def qr_solve(R: F8, c: F8, rcond: float | None = None) -> tuple[F8, int, float]:
 
     Back substitution where R is numerically nonsingular (condition below 1/rcond; default M eps), which is untouched
     by badly scaled columns; else a complete orthogonal factorisation (LAPACK dgelsy) with the smallest scaled norm.
+    The condition number is an estimate of six digits: the last bits of sums of absolute values in BLAS depend on where
+    an array lies in memory, and what is stored must not.
     """
     from scipy.linalg import lapack, lstsq, solve_triangular
 
@@ -100,9 +102,9 @@ def qr_solve(R: F8, c: F8, rcond: float | None = None) -> tuple[F8, int, float]:
     inverse_condition, info = lapack.dtrcon(np.asfortranarray(scaled), uplo="U")
     if info == 0 and inverse_condition > rcond:
         x = solve_triangular(scaled, c, check_finite=False)
-        return x / scale, M, 1.0 / float(inverse_condition)
+        return x / scale, M, float(f"{1.0 / float(inverse_condition):.6g}")
     x, _, rank, _ = lstsq(scaled, c, cond=rcond, lapack_driver="gelsy", check_finite=False)
-    return x / scale, int(rank), 1.0 / max(float(inverse_condition), rcond)
+    return x / scale, int(rank), float(f"{1.0 / max(float(inverse_condition), rcond):.6g}")
 
 
 def penalised(problem: Reduced, alpha: ArrayLike) -> Reduced:

