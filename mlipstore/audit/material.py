@@ -18,6 +18,12 @@ from .summary import Summary
 I8 = NDArray[np.int64]
 #: A series of volumes: distinct ones, and their span as a fraction of the smallest.
 LEAST_VOLUMES, LEAST_SPAN = 8, 0.02
+#: Shortest distance over the sum of covalent radii above which atoms may be out of each other's reach.
+_APART = 1.1
+#: eV within which energies count as the same.
+_SAME_ENERGY = 1e-6
+#: Å; over such a range of distances no energy is constant that is not so for want of interaction.
+_SPAN = 0.05
 
 
 class Check(Protocol):
@@ -92,6 +98,32 @@ class Material:
         if not len(several):
             return []
         return np.split(several, np.flatnonzero(np.diff(inverse[several])) + 1)
+
+    @cached_property
+    def beyond(self) -> NDArray[np.bool_]:
+        """Configurations whose atoms are too far apart to interact: energy exactly constant, and no force.
+
+        The evidence is in the data: of one composition, all that are further apart than every one that interacts have
+        the same energy. An isolated atom is one, too.
+        """
+        s = self.summary
+        apart = s.ratio > _APART
+        out: NDArray[np.bool_] = np.asarray(apart & (s.n_atoms == 1))
+        ready = np.flatnonzero(np.isfinite(s.energy) & (s.n_atoms > 1))
+        order = ready[np.lexsort((s.distance[ready], s.composition[ready]))]
+        for part in np.split(order, np.flatnonzero(np.diff(s.composition[order])) + 1):
+            if not len(part) or not apart[part[-1]]:
+                continue
+            far = s.energy[part[-1]]
+            still = (np.abs(s.energy[part] - far) < _SAME_ENERGY) & (s.zero_force[part] | ~s.has_force[part])
+            alone = part[still & apart[part]]
+            if still.all():
+                continue
+            alone = alone[s.distance[alone] > s.distance[part[~still]].max()]
+            # strained crystals that symmetry makes equal have one energy, too, but one shortest distance
+            if len(alone) and (far == 0.0 or np.ptp(s.distance[alone]) > _SPAN):
+                out[alone] = True
+        return out
 
     @cached_property
     def series(self) -> list[Series]:

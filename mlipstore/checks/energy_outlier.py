@@ -17,17 +17,19 @@ from ..audit.regression import median_deviation
 class EnergyOutlier:
     """Counted per composition; strong compression is real, so this is never more than a warning.
 
+    Isolated atoms, and atoms too far apart to interact, are no outliers.
+
     :param deviations: in units of 1.4826 times the median absolute deviation
     :param energy: eV per atom from the median, which it takes besides to be told about
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     deviations: float = 10.0
     energy: float = 5.0
 
     def run(self, data: Material) -> Iterator[Finding]:
         s = data.summary
-        known = np.flatnonzero(np.isfinite(s.energy))
+        known = np.flatnonzero(np.isfinite(s.energy) & ~data.beyond)
         if not len(known):
             return
         per_atom = s.energy / np.maximum(s.n_atoms, 1)

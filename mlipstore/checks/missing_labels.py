@@ -16,7 +16,7 @@ from ..audit.material import Material
 class MissingLabels:
     """A zero stress tensor says that the pressure is exactly zero, which a calculation never does."""
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def run(self, data: Material) -> Iterator[Finding]:
         s = data.summary
@@ -38,7 +38,7 @@ class MissingLabels:
                     "zero-stress",
                     evidence,
                     about,
-                    {"action": "mask", "stress": True},
+                    {"action": "mask", "stress": True} if len(zero) else {},
                 )
             for name, there in (("energy", np.isfinite(s.energy)), ("forces", s.has_force), ("stress", s.has_stress)):
                 lacking = which[~there[which]]
@@ -58,13 +58,14 @@ class MissingLabels:
     def _zeros_taken(data: Material) -> Iterator[Finding]:
         """One finding about all zeros that the reader took as missing: they are as good as repaired."""
         sizes = {g: which for g, which in data.groups() if data.zeros.get(g)}
-        # some may have been removed or corrected meanwhile
-        lacking = {g: int((~data.summary.has_stress[w]).sum()) for g, w in sizes.items()}
+        # some may have been removed or corrected meanwhile, and atoms out of reach of each other have no pressure
+        without = ~data.summary.has_stress & ~data.beyond
+        lacking = {g: int(without[w].sum()) for g, w in sizes.items()}
         taken = {g: min(data.zeros[g], n) for g, n in lacking.items() if n}
         if not taken:
             return
         whole = sum(n >= len(sizes[g]) for g, n in taken.items())
-        about = np.sort(np.concatenate([w[~data.summary.has_stress[w]] for g, w in sizes.items() if g in taken]))
+        about = np.sort(np.concatenate([w[without[w]] for g, w in sizes.items() if g in taken]))
         n = sum(taken.values())
         yield Finding(
             "warning",

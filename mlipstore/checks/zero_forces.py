@@ -16,17 +16,19 @@ from ..audit.material import Material
 class ZeroForces:
     """Where symmetry makes a force zero it makes every sum of central functions over the neighbours zero.
 
+    Atoms that are out of reach of each other have none either, see ``Material.beyond``.
+
     :param uneven: least length of such a sum that shows that no symmetry forbids a force
     :param energy: eV; a displaced neighbour in configuration space whose energy differs by more proves a force
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     uneven: float = 0.02
     energy: float = 0.01
 
     def run(self, data: Material) -> Iterator[Finding]:
         s, p = data.summary, data.pairs
-        zero = s.zero_force & (s.n_atoms > 1)
+        zero = s.zero_force & (s.n_atoms > 1) & ~data.beyond
         pairs = p.displaced & p.zero_forces & (np.abs(p.energy) > self.energy)
         moved = np.zeros(len(s), bool)
         hit = np.flatnonzero(pairs)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ase import Atoms
+from ase.calculators.lj import LennardJones
 from ase.data import chemical_symbols
 
 import mlipstore
@@ -195,3 +197,31 @@ def test_pictures(store: Path, tmp_path: Path) -> None:
     assert "2 pictures" in outcome.out
     assert {p.name for p in (tmp_path / "p").iterdir()} == {"stress-unit-strain.png", "copies.png"}
     assert run("audit", store, "--workers", 1, "--plots", tmp_path / "p", "--check", "copies").code == 0
+
+
+def _dimers(**labels: float) -> list[dict[str, object]]:
+    """Copper pairs with Lennard-Jones labels that end at 3.25 Å, and an atom; ``labels`` replaces those of some."""
+    made: list[dict[str, object]] = []
+    for k, r in enumerate(np.linspace(2.2, 4.4, 23)):
+        atoms = Atoms("Cu2", [[0, 0, 0], [0, 0, r]], cell=[15] * 3, pbc=True)
+        atoms.calc = LennardJones(sigma=2.2, epsilon=0.4, rc=3.25)
+        energy, forces = float(atoms.get_potential_energy()), atoms.get_forces()
+        if labels and k % 5 == 1:
+            energy, forces = labels.get("energy", energy), np.zeros((2, 3))
+        made.append({"group": "dimer", "symbols": ["Cu"] * 2, "positions": atoms.positions, "cell": atoms.cell.array,
+                     "energy": energy, "forces": forces, "stress": np.zeros(6)})  # fmt: skip
+    made.append({"group": "atom", "symbols": ["Cu"], "positions": np.zeros((1, 3)), "cell": 15 * np.eye(3),
+                 "energy": 0.0, "forces": np.zeros((1, 3)), "stress": np.zeros(6)})  # fmt: skip
+    return made
+
+
+def test_atoms_out_of_reach_have_no_forces(tmp_path: Path) -> None:
+    """Zero energy and zero forces are right there; nearer by they are lost."""
+    clear = audit_files([write_extxyz(tmp_path / "a.xyz", _dimers())])
+    told = [f for f in clear.findings if f.counts and f.check != "missing-labels"]
+    assert not told, told
+    for labels in ({"energy": 0.0}, {"force": 0.0}):
+        found = audit_files([write_extxyz(tmp_path / "b.xyz", _dimers(**labels))])
+        (lost,) = [f for f in found.findings if f.check == "zero-forces"]
+        frames = found.data.summary.frame[lost.configurations]
+        assert lost.verdict == "error" and set(frames.tolist()) == {1, 6}
