@@ -84,7 +84,7 @@ def cross_validate(
 
 def search(
     store: Store,
-    config: Annotated[str, typer.Option("--config", "-c", help="TOML file with [fit] and [search] tables.")],
+    config: Annotated[str, typer.Option("--config", "-c", help="TOML file with a table [fit]; [search] if wanted.")],
     features: Features = None,
     trials: Annotated[int | None, typer.Option(min=1, help="Fits to try, instead of trials in the file.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the search, instead of seed in the file.")] = None,
@@ -105,13 +105,13 @@ def search(
     """Find weights for which rows that were not fitted are predicted best: thousands of fits, no rows read."""
     from pathlib import Path
 
-    from mlipstore.errors import SettingsError
     from mlipstore.files import written_whole
     from mlipstore.index import Index
     from mlipstore.kept.fit import fit_from_factors
     from mlipstore.runs.runfile import RunFile, dump_toml, load
     from mlipstore.searching.search import fit_of
     from mlipstore.searching.search import search as verb
+    from mlipstore.searching.settings import Search
     from mlipstore.store import Repository
 
     from .present import emit, show_fit
@@ -121,9 +121,8 @@ def search(
 
     settings, unit = fit_settings(config, features)
     run = load(config)
-    if run.search is None:
-        raise SettingsError(f"{config} has no [search] table. An empty one varies all energy and force weights.")
-    wanted = replace(run.search, trials=trials or run.search.trials, seed=run.search.seed if seed is None else seed)
+    found = run.search or Search()  # which varies all energy and force weights
+    wanted = replace(found, trials=trials or found.trials, seed=found.seed if seed is None else seed)
     repository = Repository.open(store)
     chosen = executor(executor_name, workers, scheduler)
     with Meter("search", "trials", quiet) as meter:

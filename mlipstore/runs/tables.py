@@ -158,6 +158,11 @@ class Fit:
         """Every listed group must be in the store; :class:`UnknownNameError` names the nearest one."""
         names = set(known)
         for name in self.groups:
+            if name not in names and "*" in name:
+                raise SettingsError(
+                    f"[fit.groups]: {name!r} names no group, and * stands for nothing here. What groups get that are "
+                    "not listed is in [fit.default]."
+                )
             if name not in names:
                 raise unknown_name("group", name, names)
 

@@ -221,6 +221,8 @@ def test_settings_of_groups() -> None:
         dataclasses.replace(fit, unlisted_groups="error").group("a")
     with pytest.raises(UnknownNameError, match="no group 'A'"):
         fit.check_groups(["B"])
+    with pytest.raises(SettingsError, match=r"\[fit.default\]"):
+        Fit(groups={"*": GroupSettings()}).check_groups(["B"])
 
 
 def test_weights_from_the_command_line() -> None:
