@@ -107,6 +107,7 @@ def _whole(path: Path) -> Iterator[Path]:
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         _remove(part)
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield part
         if path.exists():
             raise StoreError(f"{path} was made by another process meanwhile. Choose another name with --output.")

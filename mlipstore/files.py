@@ -14,10 +14,13 @@ from .errors import StoreError
 def written_whole(path: Path) -> Iterator[Path]:
     """A temporary name beside ``path`` to write to; it takes the place of ``path`` if nothing goes wrong.
 
+    The folder is made if it is missing.
+
     :raises StoreError: the file cannot be written
     """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield part
         part.replace(path)
     except OSError as error:

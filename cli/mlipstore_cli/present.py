@@ -152,6 +152,18 @@ def show_fit(result: Any, store: str, units: str, hint: bool = True) -> None:
         next_step("plot", store, result.name, or_else="   (likewise: export, predict, replay)")
 
 
+def after_run(result: Any) -> None:
+    """What to type after a run: the next thing that its run file did not ask for."""
+    if result.fit is None:
+        next_step("show", result.store)
+    elif not result.plots:
+        next_step("plot", result.store, result.fit.name, or_else="   (likewise: export, predict, replay)")
+    elif not result.exports:
+        next_step("export", result.store, result.fit.name, "--format", "lammps-snap")
+    else:
+        next_step("predict", result.store, result.fit.name, "NEW.xyz")
+
+
 def show_replay(result: Any) -> None:
     if result.equal:
         say(f'  "{result.stored.name}" repeated: equal bits ({duration(result.repeated.seconds)})')

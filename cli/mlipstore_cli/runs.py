@@ -23,14 +23,14 @@ def run(
     from mlipstore.pipeline import run as verb
     from mlipstore.runs.runfile import load
 
-    from .present import RunObserver, emit
+    from .present import RunObserver, after_run, emit
 
     settings = load(file)
     with RunObserver(settings, quiet, json) as observer:
         result = verb(
             settings, executor(executor_name, workers, scheduler), observer.tell, observer.meter, command_line()
         )
-    emit(result, json, lambda: None)
+    emit(result, json, lambda: after_run(result))
 
 
 def from_fitsnap(

@@ -166,7 +166,7 @@ def test_a_selection_and_a_version(repository: Repository, tmp_path: Path) -> No
     with pytest.raises(SettingsError, match="hold none"):
         export_data(repository, "n2p2", tmp_path / "none.data", "not has_forces")
     with pytest.raises(StoreError, match="cannot write"):
-        export_data(repository, "extxyz", tmp_path / "missing" / "out.xyz")
+        export_data(repository, "extxyz", tmp_path / "some.xyz" / "out.xyz")
     assert [p.name for p in tmp_path.iterdir()] == ["some.xyz"]
     first = repository.log()[-1].id
     assert export_data(repository, "extxyz", tmp_path / "old.xyz", ref=first).configurations == 30

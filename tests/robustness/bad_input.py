@@ -825,9 +825,9 @@ def predict_an_element_the_model_does_not_know(p: Place) -> Words:
     return ["predict", p.store, "model", p.xyz(lambda t: first_atom(t, 0, "Be"))]
 
 
-@case(1, "cannot write", "missing")
-def predict_into_a_missing_folder(p: Place) -> Words:
-    return ["predict", p.store, "model", p.xyz(), "-o", p.folder / "missing" / "out.xyz"]
+@case(1, "cannot write", "file")
+def predict_into_a_file_as_a_folder(p: Place) -> Words:
+    return ["predict", p.store, "model", p.xyz(), "-o", p.file("file", "precious") / "out.xyz"]
 
 
 @case(1, "gone.xyz")
@@ -892,8 +892,8 @@ def from_fitsnap_over_a_file(p: Place) -> Words:
 
 
 @case(1, "cannot write", "--output")
-def from_fitsnap_into_a_missing_folder(p: Place) -> Words:
-    return ["from-fitsnap", p.file("in.fitsnap", FITSNAP), "-o", p.folder / "missing" / "run.toml"]
+def from_fitsnap_into_a_file_as_a_folder(p: Place) -> Words:
+    return ["from-fitsnap", p.file("in.fitsnap", FITSNAP), "-o", p.file("file", "precious") / "run.toml"]
 
 
 ML_AB = """ 1.0 Version
