@@ -8,11 +8,18 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from .api import Store, create_store, open_store
+    from .comparing.compare import compare_data
     from .errors import MlipstoreError
 
-__all__ = ["MlipstoreError", "Store", "__version__", "create_store", "open_store"]
+__all__ = ["MlipstoreError", "Store", "__version__", "compare_data", "create_store", "open_store"]
 
-_HOMES = {"Store": "api", "create_store": "api", "open_store": "api", "MlipstoreError": "errors"}
+_HOMES = {
+    "Store": "api",
+    "create_store": "api",
+    "open_store": "api",
+    "compare_data": "comparing.compare",
+    "MlipstoreError": "errors",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -16,11 +16,11 @@ from .features import aliases
 from .featurize import missing
 from .fit import load
 from .index import LIVE, Index, read_batch
+from .matching import Rows, Unmatched, common_groups, with_code
 from .metrics import ALL, KINDS
 from .snapshot import Snapshot
 from .store import Repository
 
-Rows = NDArray[np.int64]
 #: Kinds of things that cover configurations.
 _COVERING = ("features", "baselines")
 
@@ -109,32 +109,23 @@ def _versions(repository: Repository, a: str, b: str) -> dict[str, int]:
 def _configurations(out: Difference, old: Snapshot, new: Snapshot) -> None:
     one, two = Index.load(old), Index.load(new)
     out.configurations = [int((i.state == LIVE).sum()) for i in (one, two)]
-    names = sorted({*one.group_codes[0], *two.group_codes[0]})
-    code = {g: i for i, g in enumerate(names)}
-    group = [np.array([code[g] for g in i.group_codes[0]], np.int32)[i.group_codes[1]] for i in (one, two)]
-    rows = [np.flatnonzero(i.state == LIVE) for i in (one, two)]
+    names, group = common_groups(one, two)
+    left = Unmatched(*(np.flatnonzero(i.state == LIVE) for i in (one, two)))
 
-    def left(keys: tuple[NDArray[Any], NDArray[Any]]) -> tuple[Rows, Rows]:
-        """Pairs of rows with equal keys; what has no partner stays in ``rows``."""
-        i, j = _matched(*keys)
-        pairs = rows[0][i], rows[1][j]
-        rows[0], rows[1] = np.delete(rows[0], i), np.delete(rows[1], j)
-        return pairs
+    def of(column: str) -> list[NDArray[Any]]:
+        return [np.asarray(getattr(i, column))[mine] for i, mine in zip((one, two), left.rows, strict=True)]
 
-    def with_group(index: Index, of: NDArray[np.int32], mine: Rows) -> NDArray[Any]:
-        return np.hstack([index.uid[mine], of[mine].astype("<i4").view(np.uint8).reshape(-1, 4)])
-
-    left((with_group(one, group[0], rows[0]), with_group(two, group[1], rows[1])))
-    moved = left((one.uid[rows[0]], two.uid[rows[1]]))
-    relabelled = left((one.geometry[rows[0]], two.geometry[rows[1]]))
+    left.pair(*(with_code(u, g[mine]) for u, g, mine in zip(of("uid"), group, left.rows, strict=True)))
+    moved = left.pair(*of("uid"))
+    relabelled = left.pair(*of("geometry"))
     changes = [GroupChange() for _ in names]
 
     def count(what: str, codes: NDArray[np.int32]) -> None:
         for g, n in Counter(codes.tolist()).items():
             setattr(changes[g], what, getattr(changes[g], what) + n)
 
-    count("removed", group[0][rows[0]])
-    count("added", group[1][rows[1]])
+    count("removed", group[0][left.rows[0]])
+    count("added", group[1][left.rows[1]])
     count("relabelled", group[1][relabelled[1]])
     for before, after in (moved, relabelled):
         elsewhere = group[0][before] != group[1][after]
@@ -145,29 +136,6 @@ def _configurations(out: Difference, old: Snapshot, new: Snapshot) -> None:
         before_labels, after_labels = _labels(one, relabelled[0]), _labels(two, relabelled[1])
         differ = {k: int((before_labels[k] != after_labels[k]).sum()) for k in KINDS}
         out.labels = {k: n for k, n in differ.items() if n}
-
-
-def _matched(a: NDArray[Any], b: NDArray[Any]) -> tuple[Rows, Rows]:
-    """Positions of equal rows of two tables of bytes, one to one; of several copies the first ones."""
-    both = np.ascontiguousarray(np.concatenate([a, b])).view(f"V{a.shape[1]}").ravel()
-    if not len(a) or not len(b):
-        none = np.zeros(0, np.int64)
-        return none, none
-    _, code = np.unique(both, return_inverse=True)
-    one, two = (_numbered(c, len(both)) for c in (code.ravel()[: len(a)], code.ravel()[len(a) :]))
-    _, i, j = np.intersect1d(one, two, assume_unique=True, return_indices=True)
-    order = np.argsort(i)
-    return i[order], j[order]
-
-
-def _numbered(code: NDArray[Any], most: int) -> NDArray[np.int64]:
-    """``code * most + k`` for the k-th row (from 0) of each code."""
-    order = np.argsort(code, kind="stable")
-    ordered = code[order]
-    first = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
-    out = np.empty(len(code), np.int64)
-    out[order] = ordered * most + np.arange(len(code)) - np.repeat(first, np.diff(np.append(first, len(code))))
-    return out
 
 
 def _labels(index: Index, rows: Rows) -> dict[str, NDArray[Any]]:

@@ -99,6 +99,15 @@ def listed(names: Iterable[str], limit: int = 20) -> str:
     return ", ".join(all_names[:limit]) + f", ... ({len(all_names)})"
 
 
+def counted(n: int, noun: str, plural: str | None = None) -> str:
+    """A number of things, for people.
+
+    >>> counted(1, "group"), counted(2000, "group"), counted(2, "copy", "copies")
+    ('1 group', '2,000 groups', '2 copies')
+    """
+    return f"{n:,} {noun if n == 1 else plural or noun + 's'}"
+
+
 def unknown_name(what: str, name: str, known: Iterable[str]) -> UnknownNameError:
     """The error for a name that does not exist, with the nearest one and the list."""
     names = sorted(known)

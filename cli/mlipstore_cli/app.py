@@ -19,7 +19,20 @@ from typing import Annotated, Any, NoReturn
 import typer
 import typer.core
 
-from . import auditing, choosing, data, editing, factoring, fitting, keeping, looking, runs, sharing, versions
+from . import (
+    auditing,
+    choosing,
+    comparing,
+    data,
+    editing,
+    factoring,
+    fitting,
+    keeping,
+    looking,
+    runs,
+    sharing,
+    versions,
+)
 from .common import close_executors
 from .ranks import works_for_another
 
@@ -44,7 +57,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (data, auditing, fitting, factoring, choosing, looking, versions, editing, sharing, keeping, runs):
+for module in (
+    data, auditing, comparing, fitting, factoring, choosing, looking, versions, editing, sharing, keeping, runs,
+):  # fmt: skip
     module.register(app)
 
 

@@ -7,13 +7,28 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .common import ExecutorName, Json, Quiet, Ref, Store, Workers, command_line, executor
+from .of_files import (
+    EnergyKey,
+    EnergyUnit,
+    ForceKey,
+    ForceUnit,
+    Format,
+    Frames,
+    GroupBy,
+    LengthUnit,
+    StressKey,
+    StressOrder,
+    StressSign,
+    StressUnit,
+    TypeMap,
+    VirialKey,
+    read_options,
+    require_plain,
+)
 
 if TYPE_CHECKING:
     from mlipstore.audit.run import AuditResult
-    from mlipstore.reading import ReadOptions
-
-Format = Annotated[str | None, typer.Option(help="Format of files; found out by itself if not given.")]
-GroupBy = Annotated[str, typer.Option(help="Of files: group by auto, directory, file, none or key:NAME.")]
+    from mlipstore.store import Repository
 
 
 def audit(
@@ -38,24 +53,18 @@ def audit(
     no_store: Annotated[bool, typer.Option("--no-store", help="Do not keep the findings in the store.")] = False,
     format: Format = None,
     group_by: GroupBy = "auto",
-    energy_key: Annotated[str | None, typer.Option(help="Of files: name of the energy.")] = None,
-    force_key: Annotated[str | None, typer.Option(help="Of files: name of the forces.")] = None,
-    stress_key: Annotated[str | None, typer.Option(help="Of files: name of the stress.")] = None,
-    virial_key: Annotated[str | None, typer.Option(help="Of files: name of the virial.")] = None,
-    energy_unit: Annotated[str | None, typer.Option(help="Of files: eV, Ha, Ry, kcal/mol, kJ/mol.")] = None,
-    length_unit: Annotated[str | None, typer.Option(help="Of files: A, Bohr, nm.")] = None,
-    force_unit: Annotated[str | None, typer.Option(help="Of files: eV/A, Ha/Bohr, Ry/Bohr, kcal/mol/A.")] = None,
-    stress_unit: Annotated[
-        str | None, typer.Option(help="Of files: eV/A^3, GPa, kbar, bar, Ha/Bohr^3, Ry/Bohr^3.")
-    ] = None,
-    stress_sign: Annotated[
-        str | None, typer.Option(help="Of files: which sign is positive, tension or compression.")
-    ] = None,
-    stress_order: Annotated[
-        str | None, typer.Option(help="Of files: order of six numbers, e.g. 'xx yy zz xy yz xz'.")
-    ] = None,
-    type_map: Annotated[str | None, typer.Option(help="Of files: elements of integer types in type order.")] = None,
-    index: Annotated[str, typer.Option(help="Of files: frames of a trajectory.")] = ":",
+    energy_key: EnergyKey = None,
+    force_key: ForceKey = None,
+    stress_key: StressKey = None,
+    virial_key: VirialKey = None,
+    energy_unit: EnergyUnit = None,
+    length_unit: LengthUnit = None,
+    force_unit: ForceUnit = None,
+    stress_unit: StressUnit = None,
+    stress_sign: StressSign = None,
+    stress_order: StressOrder = None,
+    type_map: TypeMap = None,
+    index: Frames = ":",
     workers: Workers = 0,
     executor_name: ExecutorName = "processes",
     json: Json = False,
@@ -67,10 +76,9 @@ def audit(
     """
     from mlipstore.audit.run import audit as verb
     from mlipstore.audit.run import audit_files
-    from mlipstore.audit.stored import apply_waivers, store
+    from mlipstore.audit.stored import apply_waivers
     from mlipstore.audit.stored import waive as waive_verb
     from mlipstore.errors import SettingsError
-    from mlipstore.reading import ReadOptions
     from mlipstore.store import Repository
 
     from .present import Meter, emit, say
@@ -89,14 +97,13 @@ def audit(
         raise SettingsError(
             "--recipe is made of all checks of the newest version. Leave out --ref, --where and --check."
         )
-    options = ReadOptions(
-        energy_key=energy_key, force_key=force_key, stress_key=stress_key, virial_key=virial_key,
+    options = read_options(
+        type_map, energy_key=energy_key, force_key=force_key, stress_key=stress_key, virial_key=virial_key,
         energy_unit=energy_unit, length_unit=length_unit, force_unit=force_unit, stress_unit=stress_unit,
         stress_sign=stress_sign, stress_order=stress_order, group_by=group_by, index=index,
-        type_map=tuple((type_map or "").replace(",", " ").split()),
     )  # fmt: skip
     if stored:
-        _require_plain(options, format)
+        require_plain(options, format)
     chosen = executor(executor_name, workers)
     with Meter("audit", "atoms", quiet) as meter:
         if stored:
@@ -104,7 +111,7 @@ def audit(
             result = verb(repository, ref, where, chosen, meter, check, model)
             apply_waivers(result, repository.at(ref))
             if ref is None and where is None and not check and not model and not no_store:
-                _keep(repository, result, store)
+                _keep(repository, result)
         else:
             result = audit_files(sources, options, format, chosen, meter, check)
     if plots is not None:
@@ -121,22 +128,15 @@ def audit(
         raise typer.Exit(1)
 
 
-def _keep(repository: object, result: object, store: object) -> None:
-    """Keep the findings, where the store can be written to."""
+def _keep(repository: Repository, result: AuditResult) -> None:
+    """Store the findings, or say why they were not: a store may be on a web server, or of somebody else."""
+    from mlipstore.audit.stored import store
     from mlipstore.errors import StoreError
 
     try:
-        store(repository, result, command_line())  # type: ignore[operator]
-    except StoreError:  # a store that is only read: on a web server, or of somebody else
-        return
-
-
-def _require_plain(options: ReadOptions, format: str | None) -> None:
-    from mlipstore.errors import SettingsError
-    from mlipstore.reading import ReadOptions as Plain
-
-    if format is not None or options != Plain():
-        raise SettingsError("--format, units, keys and orders are for files; a store has its own. Leave them out.")
+        store(repository, result, command_line())
+    except StoreError as error:
+        result.id, result.stored, result.not_stored = "", False, str(error)
 
 
 def _write_recipe(result: AuditResult, place: str) -> str:

@@ -89,6 +89,14 @@ def relabel(
     group: Annotated[str | None, typer.Option(help="New group.")] = None,
     stress_unit: Annotated[str | None, typer.Option(help="Unit that stresses really have, e.g. kbar.")] = None,
     stress_was: Annotated[str | None, typer.Option(help="Unit that they were read in, e.g. bar.")] = None,
+    stress_order: Annotated[
+        str | None,
+        typer.Option(metavar="'XX YY ...'", help="What the numbers stored as 'xx yy zz yz xz xy' really are."),
+    ] = None,
+    virial: Annotated[
+        str | None,
+        typer.Option(metavar="UNIT", help="They are virials in this unit of energy (eV): minus them over the volume."),
+    ] = None,
     stress_scale: Annotated[float, typer.Option(help="Factor on stresses, e.g. -1 for the other sign.")] = 1.0,
     force_scale: Annotated[float, typer.Option(help="Factor on forces.")] = 1.0,
     energy_scale: Annotated[float, typer.Option(help="Factor on energies.")] = 1.0,
@@ -112,6 +120,8 @@ def relabel(
 
     mlipstore relabel a.mlip -w 'n_atoms > 8' --stress-was bar --stress-unit kbar
 
+    mlipstore relabel a.mlip -w 'group == "AIMD"' --stress-order 'xx yy zz xy yz xz'
+
     mlipstore relabel a.mlip -w 'source like "old/*"' --energy-shift W=-1.5
     """
     from functools import partial
@@ -123,7 +133,8 @@ def relabel(
     shifts = {k: _number(v, "--energy-shift") for k, v in pairs(energy_shift, "--energy-shift", "ELEMENT=EV").items()}
     wanted = Relabel(
         group=group, energy_shift=shifts, energy_scale=energy_scale, force_scale=force_scale,
-        stress_scale=stress_scale, stress_unit=stress_unit, stress_was=stress_was, labels=labels, format=format,
+        stress_scale=stress_scale, stress_unit=stress_unit, stress_was=stress_was, stress_order=stress_order,
+        virial=virial, labels=labels, format=format,
         options=ReadOptions(energy_key=energy_key, force_key=force_key, stress_key=stress_key),
     )  # fmt: skip
     _edited(store, partial(verb, wanted=wanted), where, message, dry_run, json)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import textwrap
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +47,12 @@ def show_audit(result: AuditResult, source: str, stored: bool, everything: bool)
     errors, warnings = result.count("error"), result.count("warning")
     kept = f" · kept as {result.id[:8]}" if result.stored else ""
     say(f"  {_number(errors, 'error')} · {_number(warnings, 'warning')} · {result.count('undecided')} undecided{kept}")
+    if result.not_stored:
+        for line in textwrap.wrap(f"the findings were not stored: {_printable(result.not_stored)}", _WIDTH - 2):
+            say(f"  {line}")
     next_ = command(result.findings, source, stored, _commands())
+    if next_ and result.not_stored:  # what corrects it needs a store that can be written
+        next_ = f"mlipstore clone {shlex.quote(source)} COPY.mlip"
     if next_.isprintable() and next_:
         say(f"next: {next_}")
 

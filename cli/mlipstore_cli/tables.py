@@ -11,6 +11,8 @@ import unicodedata
 from collections.abc import Sequence
 from itertools import groupby
 
+from mlipstore.errors import counted as counted
+
 #: Significant digits of errors; more where small ones stand in the column of a large one.
 DIGITS = 4
 #: Columns that a file is laid out for, and the narrowest that a folded column gets.
@@ -21,11 +23,6 @@ _GAP = 2
 def say(text: str) -> None:
     """A line of the result."""
     print(text)
-
-
-def counted(n: int, noun: str, plural: str | None = None) -> str:
-    """``1 group``, ``2,000 groups``."""
-    return f"{n:,} {noun if n == 1 else plural or noun + 's'}"
 
 
 def next_step(*words: str, or_else: str = "") -> None:

@@ -106,13 +106,13 @@ def candidates(s: Summary) -> tuple[I8, I8, NDArray[np.bool_]]:
     cell = np.rint(s.cell.reshape(len(s), 9) / SAME_CELL).astype(np.int64)
     first: list[I8] = []
     second: list[I8] = []
-    for bucket in _buckets(np.flatnonzero(ready & s.has_force & (s.n_atoms > 1)), s.group, s.order, *cell.T):
+    for bucket in buckets(np.flatnonzero(ready & s.has_force & (s.n_atoms > 1)), s.group, s.order, *cell.T):
         centres = np.arange(min(len(bucket), CENTRES))
         for step in range(1, FOLLOWING + 1):
             at = centres[centres + step < len(bucket)]
             first.append(bucket[at])
             second.append(bucket[at + step])
-    for bucket in _buckets(np.flatnonzero(ready & s.has_stress & ~s.zero_stress), s.group, s.order):
+    for bucket in buckets(np.flatnonzero(ready & s.has_stress & ~s.zero_stress), s.group, s.order):
         cells = s.cell[bucket].reshape(-1, 9)
         chosen = np.unique(np.linspace(0, len(bucket) - 1, min(len(bucket), CENTRES)).astype(np.int64))
         # cells that are equal say nothing about stress: each of them once
@@ -137,7 +137,7 @@ def _alike(s: Summary) -> tuple[I8, I8]:
     _, once = np.unique(s.geometry.view("V16").ravel(), return_index=True)
     scale = np.maximum(np.abs(s.fingerprint).max(axis=0, initial=0.0), 1e-9)
     found: list[I8] = [np.zeros((0, 2), np.int64)]
-    for bucket in _buckets(np.sort(once)[s.fingerprint[np.sort(once)].any(axis=1)], s.order):
+    for bucket in buckets(np.sort(once)[s.fingerprint[np.sort(once)].any(axis=1)], s.order):
         points = np.column_stack([s.fingerprint[bucket] / scale, s.cell[bucket].reshape(-1, 9) / 10.0])
         k = min(NEARLY_EACH + 1, len(bucket))
         r, j = cKDTree(points).query(points, k=k, distance_upper_bound=1e-3)
@@ -148,7 +148,7 @@ def _alike(s: Summary) -> tuple[I8, I8]:
     return both[:, 0], both[:, 1]
 
 
-def _buckets(which: I8, *keys: NDArray[np.generic]) -> Iterable[I8]:
+def buckets(which: I8, *keys: NDArray[np.generic]) -> Iterable[I8]:
     """Configurations with equal keys, in order; those of two or more."""
     if not len(which):
         return
@@ -163,13 +163,17 @@ def _buckets(which: I8, *keys: NDArray[np.generic]) -> Iterable[I8]:
 
 @np.errstate(all="ignore")
 def evaluate(
-    s: Summary, batches: Iterable[tuple[I8, Callable[[], Batch]]], progress: Callable[[int], None] | None = None
+    s: Summary,
+    batches: Iterable[tuple[I8, Callable[[], Batch]]],
+    progress: Callable[[int], None] | None = None,
+    chosen: tuple[I8, I8] | None = None,
 ) -> Pairs:
     """Compute the candidates while configurations stream by once more.
 
     :param batches: which configurations of the summary each batch holds (-1: none of it), and how to read it
+    :param chosen: these pairs, the first before the second, instead of the candidates
     """
-    first, second, sampled = candidates(s)
+    first, second, sampled = candidates(s) if chosen is None else (*chosen, np.zeros(len(chosen[0]), bool))
     n = len(first)
     out = Pairs(
         first, second, s.group[first], s.energy[second] - s.energy[first], np.full(n, np.nan), np.full(n, np.nan),

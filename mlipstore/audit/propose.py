@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 
 from ..curation.recipe import Recipe, Step
 from .finding import Finding
-from .remedy import where
+from .remedy import correction, where
 
 #: Code of a finding: the labels that become missing.
 _MASKED = {"zero-stress": ("stress",), "lost-forces": ("force",), "": ("energy",), "energy-force": ("energy",)}
-_READ_AGAIN = ("virial", "order", "fractional", "transposed", "length-unit", "energy-unit", "force-unit", "unreadable")
+_READ_AGAIN = ("fractional", "transposed", "length-unit", "energy-unit", "force-unit", "unreadable")
 
 
 def propose(findings: Sequence[Finding], name: str) -> tuple[Recipe | None, list[str]]:
@@ -58,21 +58,14 @@ def _flagged(mine: Sequence[Finding], check: str) -> str:
 
 
 def _corrections(told: Sequence[Finding]) -> Iterator[Step]:
-    units: dict[tuple[str, str, bool], list[Finding]] = {}
+    """One step for the groups with the same fault."""
+    alike: dict[tuple[str, str], list[Finding]] = {}
     for f in told:
-        if f.check == "stress-unit" and f.code in ("unit", "unit-and-sign"):
-            key = (f.evidence["read_as"], f.evidence["unit"], f.code == "unit-and-sign")
-            units.setdefault(key, []).append(f)
-    for (was, unit, sign), mine in sorted(units.items()):
-        settings: dict[str, object] = {} if was == unit else {"stress_was": was, "stress_unit": unit}
-        if sign:
-            settings["stress_scale"] = -1.0
-        if settings:
-            yield Step("relabel", where([f.group for f in mine]), _joined(mine), (), settings)
-    for check, scale in (("stress-unit", "stress_scale"), ("energy-force", "force_scale")):
-        signs = [f for f in told if f.check == check and f.code == "sign"]
-        if signs:
-            yield Step("relabel", where([f.group for f in signs]), _joined(signs), (), {scale: -1.0})
+        if f.group != "*" and correction(f):
+            alike.setdefault((f.check, str(sorted(correction(f).items()))), []).append(f)
+    order = ("shear-order", "stress-unit")
+    for _, mine in sorted(alike.items(), key=lambda item: (item[0][0] not in order, item[0])):
+        yield Step("relabel", where([f.group for f in mine]), _joined(mine), (), correction(mine[0]))
 
 
 def _joined(mine: Sequence[Finding]) -> str:
@@ -93,5 +86,7 @@ def _notes(told: Sequence[Finding]) -> Iterator[str]:
             "cell",
             "leakage",
             "symmetry-copies",
+            "suspect-label",
+            "group-conflict",
         ):
             yield f"Look at: {f.check} of {f.group}: {f.what}"

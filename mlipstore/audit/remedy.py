@@ -23,11 +23,11 @@ def command(findings: Sequence[Finding], source: str, stored: bool, verbs: Colle
         return ""
     first = told[0]
     same = [f for f in told if (f.check, f.code) == (first.check, first.code)]
+    if stored:
+        alike = [f.group for f in same if f.group != "*" and correction(f) == correction(first)]
+        return _for_store(first, alike, source, verbs)
     if first.remedy.get("stress_unit"):
         same = [f for f in same if f.remedy.get("stress_unit") == first.remedy["stress_unit"]]
-    groups = [f.group for f in same if f.group != "*"]
-    if stored:
-        return _for_store(first, groups, source, verbs)
     return _for_files(first, same, source)
 
 
@@ -37,10 +37,10 @@ def _rank(f: Finding) -> tuple[int, int]:
 
 def _for_store(first: Finding, groups: list[str], store: str, verbs: Collection[str]) -> str:
     place = shlex.quote(store)
-    unit = first.remedy.get("stress_unit")
-    if unit and "relabel" in verbs and first.code == "unit" and first.remedy["read_as"] != unit:
-        units = f"--stress-was {shlex.quote(first.remedy['read_as'])} --stress-unit {shlex.quote(unit)}"
-        return f"mlipstore relabel {place} {units} --where {shlex.quote(where(groups))}"
+    if "relabel" in verbs and groups:
+        options = " ".join(f"--{k.replace('_', '-')} {shlex.quote(str(v))}" for k, v in correction(first).items())
+        if options:
+            return f"mlipstore relabel {place} {options} --where {shlex.quote(where(groups))}"
     flagged = f'flagged("{first.check.replace("-", "_")}")'
     for verb, codes, option in (
         ("mask", ("zero-stress",), "--stress "),
@@ -52,6 +52,23 @@ def _for_store(first: Finding, groups: list[str], store: str, verbs: Collection[
     if "query" in verbs:
         return f"mlipstore query {place} --where {shlex.quote(flagged)}"
     return f"mlipstore audit {place} --check {first.check} --json"
+
+
+def correction(f: Finding) -> dict[str, object]:
+    """Settings of ``relabel`` that repair stored labels as a finding says; none where that is not clear."""
+    if f.code == "order":
+        return {"stress_order": f.remedy["stored_order"]} if "stored_order" in f.remedy else {}
+    if f.code == "virial":
+        return {k: f.remedy[k] for k in ("stress_was", "virial", "stress_scale") if k in f.remedy}
+    if f.code == "sign":
+        return {k: f.remedy[k] for k in ("stress_scale", "force_scale") if k in f.remedy}
+    if f.code not in ("unit", "unit-and-sign") or f.remedy.get("action") != "relabel":
+        return {}
+    was, unit = f.remedy["read_as"], f.remedy["stress_unit"]
+    settings: dict[str, object] = {} if was == unit else {"stress_was": was, "stress_unit": unit}
+    if f.code == "unit-and-sign":
+        settings["stress_scale"] = -1.0
+    return settings
 
 
 def _for_files(first: Finding, same: list[Finding], source: str) -> str:

@@ -47,6 +47,7 @@ class AuditResult:
     """Findings with what they are about.
 
     :param id: of the stored findings, empty if they were not stored
+    :param not_stored: why findings that should have been stored were not
     """
 
     findings: list[Finding]
@@ -55,6 +56,7 @@ class AuditResult:
     snapshot: str = ""
     id: str = ""
     stored: bool = False
+    not_stored: str = ""
     assumed: dict[str, int] = field(default_factory=dict)
     files: list[str] = field(default_factory=list)
     seconds: float = 0.0
@@ -79,6 +81,7 @@ class AuditResult:
             "snapshot": self.snapshot,
             "id": self.id,
             "stored": self.stored,
+            "not_stored": self.not_stored,
             "configurations": len(s),
             "atoms": int(s.n_atoms.sum()),
             "groups": len(s.groups),

@@ -100,7 +100,8 @@ class EnergyForce:
         if r * r > 0.9 and not abs(slope - 1) < self.slope:
             for value, code, text in SLOPES:
                 if 1 / 1.15 < slope / value < 1.15:
-                    return Finding("error", f"{text} ({told})", group, code, evidence, mine)
+                    remedy = {"action": "relabel", "force_scale": -1.0} if code == "sign" else {}
+                    return Finding("error", f"{text} ({told})", group, code, evidence, mine, remedy)
         limit = max(0.02, self.outlying * 1.4826 * float(np.median(rest)))
         bad = rest > np.minimum(
             self.large, max(limit, 0.0) + 0.25 * np.maximum(np.abs(x), np.abs(y)) * (rest < self.large)

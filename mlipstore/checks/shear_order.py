@@ -135,7 +135,8 @@ class ShearOrder:
         said = ", ".join(f"{NAMES[k]} is {NAMES[a]}" for k, a in enumerate(order) if k != a)
         evidence["stored_is"] = {NAMES[k]: NAMES[a] for k, a in enumerate(order)}
         text = f"shear components change places: what is stored as {said}"
-        remedy: dict[str, Any] = {"action": "relabel", "stress_permutation": evidence["stored_is"]}
+        stored = " ".join(("xx yy zz", *(NAMES[a] for a in order)))
+        remedy: dict[str, Any] = {"action": "relabel", "stored_order": stored}
         if len(set(data.orders)) == 1:
             file = [evidence["stored_is"].get(name, name) for name in data.orders[0].split()]
             evidence["file_order"] = " ".join(file)

@@ -231,7 +231,7 @@ class StressUnit:
                 "virial",
                 evidence,
                 mine,
-                {"action": "reingest", "virial": True},
+                {"action": "relabel", "virial": "eV", **({} if ratio > 0 else {"stress_scale": -1.0})},
             )
         size = abs(ratio)
         wrong_sign = ratio < 0

@@ -22,7 +22,7 @@ from ..errors import InputError, SettingsError, listed
 from ..index import DELETED, LIVE, MOVED, REPLACED, Index
 from ..metrics import KINDS
 from ..provenance import commit_metadata, new_run
-from ..reading import ReadOptions, ReadReport
+from ..reading import ReadOptions, ReadReport, voigt_order
 from ..store import Repository, StoreConflictError
 from ..units import factor
 from .query import select
@@ -126,6 +126,9 @@ class Relabel:
     :param energy_shift: eV per atom of an element, added
     :param energy_scale: factor on energies; ``force_scale``, ``stress_scale`` likewise
     :param stress_unit: unit that stresses really had; ``stress_was`` the one they were read in
+    :param stress_order: what the six numbers that are stored as ``xx yy zz yz xz xy`` really are
+    :param virial: unit of energy of virials that were read as stresses (in ``stress_was``, eV/Å^3 if not given): a
+        stress is minus the virial over the volume of the cell
     :param labels: file of the same geometries with other labels, ``format`` and ``options`` as in ``ingest``
     """
 
@@ -136,6 +139,8 @@ class Relabel:
     stress_scale: float = 1.0
     stress_unit: str | None = None
     stress_was: str | None = None
+    stress_order: str | None = None
+    virial: str | None = None
     labels: str | Path | None = None
     format: str | None = None
     options: ReadOptions = field(default_factory=ReadOptions)
@@ -150,11 +155,8 @@ class Relabel:
 
         if self.group == "" or self.group == "*":
             raise SettingsError(f"a group cannot be called {self.group!r}.")
-        if (self.stress_unit is None) != (self.stress_was is None):
-            raise SettingsError("a stress unit is corrected by two: --stress-was bar --stress-unit kbar.")
-        stress = self.stress_scale
-        if self.stress_unit is not None and self.stress_was is not None:
-            stress *= factor("stress", self.stress_unit) / factor("stress", self.stress_was)
+        stress = self.stress_scale * self._stress_factor()
+        order = list(voigt_order(self.stress_order)) if self.stress_order is not None else list(range(6))
         scales = (self.energy_scale, self.force_scale, stress)
         if not all(np.isfinite(s) and s != 0 for s in scales):
             raise SettingsError("a scale is a finite number other than 0; mask makes labels missing.")
@@ -165,10 +167,11 @@ class Relabel:
             if not np.isfinite(value):
                 raise SettingsError(f"--energy-shift {symbol}: {value} is no finite number.")
             shift[atomic_numbers[symbol]] = value
-        if self.group is None and all(s == 1 for s in scales) and not shift.any() and self.labels is None:
+        same = all(s == 1 for s in scales) and order == list(range(6)) and self.virial is None and not shift.any()
+        if self.group is None and same and self.labels is None:
             raise SettingsError(
-                "nothing to change: say --group, --stress-unit, --stress-scale, --energy-shift, --energy-scale, "
-                "--force-scale or --labels."
+                "nothing to change: say --group, --stress-unit, --stress-scale, --stress-order (other than xx yy zz yz "
+                "xz xy), --virial, --energy-shift, --energy-scale, --force-scale or --labels."
             )
         table = None if self.labels is None else _labels_of(Path(self.labels), self.format, self.options)
 
@@ -183,12 +186,41 @@ class Relabel:
                     energy[i] = energy[i] if np.isnan(found[0]) else found[0]
                     force[atoms] = force[atoms] if found[1] is None else found[1]
                     stresses[i] = stresses[i] if found[2] is None else found[2]
+            stresses = stresses[:, order] * scales[2]
+            if self.virial is not None:
+                stresses /= _volumes(batch)[:, None]
             owner = np.repeat(np.arange(len(batch)), batch.n_atoms)
             energy = energy * scales[0] + np.bincount(owner, shift[batch.number], len(batch))
             group = batch.group if self.group is None else np.full(len(batch), self.group, object)
-            return replace(batch, energy=energy, force=force * scales[1], stress=stresses * scales[2], group=group)
+            return replace(batch, energy=energy, force=force * scales[1], stress=stresses, group=group)
 
         return change
+
+    def _stress_factor(self) -> float:
+        """What the units say that stresses, or virials, are multiplied by."""
+        if self.virial is not None:
+            if self.stress_unit is not None:
+                raise SettingsError("a virial has a unit of energy, not of stress: leave out --stress-unit.")
+            return -factor("energy", self.virial) / factor("stress", self.stress_was or "eV/Å^3")
+        if (self.stress_unit is None) != (self.stress_was is None):
+            raise SettingsError("a stress unit is corrected by two: --stress-was bar --stress-unit kbar.")
+        if self.stress_unit is None or self.stress_was is None:
+            return 1.0
+        return factor("stress", self.stress_unit) / factor("stress", self.stress_was)
+
+
+def _volumes(batch: Batch) -> NDArray[np.float64]:
+    """Volume of each cell in Å^3.
+
+    :raises SettingsError: a configuration with a stress has none
+    """
+    none = np.isfinite(batch.stress).any(axis=1) & ~(batch.volume > 0.0)
+    if none.any():
+        raise SettingsError(
+            f"{batch.place(int(np.argmax(none)))} is not periodic in all directions: a virial over no volume is no "
+            "stress. Nothing was changed. Add to the expression: and periodic."
+        )
+    return batch.volume
 
 
 _Labels = tuple[float, NDArray[Any] | None, NDArray[Any] | None]

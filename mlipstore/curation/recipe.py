@@ -26,6 +26,8 @@ _RELABEL = (
     "group",
     "stress_unit",
     "stress_was",
+    "stress_order",
+    "virial",
     "stress_scale",
     "force_scale",
     "energy_scale",

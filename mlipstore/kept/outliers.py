@@ -1,16 +1,12 @@
 """``outliers``: training configurations whose labels do not fit the others, or that decide coefficients alone.
 
-For a weighted training row a with residual r, ``h = a (A^T A + alpha)^-1 a^T`` is its leverage, between 0 and 1: the
-share of its own label in its fitted value. Its studentised residual is ``r / (s sqrt(1 - h))``, with s the root mean
-square residual of the rows of its group and kind without it (Cook and Weisberg 1982, sec. 2.2.1; one row of the error
-that is usual for the kind is added to those of the group, so that groups of a few rows have a scale). A group whose
-error is far above that of the others is listed by itself: where all labels of a group are off, none of them stands out.
+Rows are judged by their studentised residuals and leverages (:mod:`mlipstore.kept.studentised`). A group whose error is
+far above that of the others is listed by itself: where all labels of a group are off, none of them stands out.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -21,18 +17,13 @@ from ..blocks import Block, SegmentLabels
 from ..configuration import F8
 from ..errors import SettingsError, nearest
 from ..metrics import ALL, KINDS
-from ..solve.factor import Factor
-from ..solve.linear import reduced
-from ..solve.uncertainty import Posterior
-from ..split import TRAIN
 from ..store import Repository, Snapshot
 from .problem import Refit, refit
+from .studentised import Progress, Rows, Studentised, component
 
 BY = ("residual", "leverage")
 #: Studentised residuals and leverages that are a reason to look, and group errors in units of those of other groups.
 FAR, ALONE, WHOLE = 5.0, 0.5, 5.0
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -121,12 +112,8 @@ def outliers(
     found = refit(repository, model, ref, check_memory=False)
     with threadpool_limits(1):
         search = _Search(found, repository.at(ref), number, by)
-        done, total = 0, found.problem.plan.rows
-        for labels, block in found.problem.matrix.blocks(found.problem.table.split):
-            search.add(labels, block)
-            done += len(block.b)
-            if progress is not None:
-                progress("outliers", done, total)
+        for rows in search.studentised.rows("outliers", progress):
+            search.add(rows)
         search.close()
     return OutliersResult(
         found.model.name, by, search.configurations, search.rows, search.found(), odd_groups(found),
@@ -173,13 +160,11 @@ class _Segment:
     """The segment that streams by."""
 
     labels: SegmentLabels
-    codes: NDArray[np.int32]
-    split: NDArray[np.int8]
     far: _Best
     strong: _Best = field(init=False)
 
     def __post_init__(self) -> None:
-        self.strong = _Best.of(len(self.codes))
+        self.strong = _Best.of(len(self.far.value))
 
 
 class _Search:
@@ -187,59 +172,21 @@ class _Search:
 
     def __init__(self, found: Refit, snapshot: Snapshot, number: int, by: str) -> None:
         self.problem, self.number, self.by = found.problem, number, by
-        self.problem.matrix.separate = True  # labels as they are, the baseline beside them
-        packed = snapshot.read(f"models/{found.model.id}/R")
-        factor = Factor.from_packed(packed, len(found.x), found.model.rows)
-        self._posterior, self._x = Posterior(reduced(factor), found.penalty, 1.0), found.x
-        self._squares, self._counts = self._scales(found)
+        self.studentised = Studentised(found, snapshot)
         self._segment: _Segment | None = None
         self._kept: list[tuple[float, str, int, _Segment]] = []
         self.configurations = self.rows = 0
 
-    def _scales(self, found: Refit) -> tuple[F8, F8]:
-        """Sums of squared residuals of each group and kind, with one row of the usual error of the kind; counts."""
-        groups = {g: i for i, g in enumerate(self.problem.table.groups)}
-        squares, counts = np.zeros((len(groups), len(KINDS))), np.zeros((len(groups), len(KINDS)))
-        for k, kind in enumerate(KINDS):
-            lines = [e for e in found.model.errors if (e.kind, e.split, e.weighted) == (kind, "train", False)]
-            mine = [e for e in lines if e.group in groups and e.group != ALL]
-            usual = float(np.median([e.rmse for e in mine])) if mine else 0.0
-            squares[:, k], counts[:, k] = usual**2, 1.0
-            for e in mine:
-                squares[groups[e.group], k] += e.n * e.rmse**2
-                counts[groups[e.group], k] += e.n
-        return squares, counts
-
-    def add(self, labels: SegmentLabels, block: Block) -> None:
+    def add(self, rows: Rows) -> None:
         """Rows of one block."""
-        if self._segment is None or self._segment.labels.name != labels.name:
+        if self._segment is None or self._segment.labels.name != rows.labels.name:
             self.close()
-            table = self.problem.table
-            codes = table.codes(labels)
-            self._segment = _Segment(labels, codes, table.split(labels), _Best.of(len(codes)))
-        here = self._segment
-        w = self.problem.table.row_weights(block, here.codes, here.split, labels.n_atoms)
-        used = (here.split[block.configuration] == TRAIN) & (w > 0.0)
-        if not used.any():
-            return
-        block = Block(
-            block.kind, block.segment, block.A[used], block.b[used], block.configuration[used], block.row[used]
-        )
-        r = block.b - block.A @ self._x
-        if labels.reference is not None:
-            r -= labels.reference[block.kind][block.row]
-        h = np.minimum(w[used] ** 2 * self._posterior.leverage(block.A), 1.0)
-        t = self._studentised(r, h, here.codes[block.configuration], block.kind)
-        facts = np.column_stack([r, block.b, t, h])
-        here.far.add(block, np.abs(t), facts)
-        here.strong.add(block, h, facts)
-        self.rows += len(r)
-
-    def _studentised(self, r: F8, h: F8, code: NDArray[np.int32], kind: int) -> F8:
-        squares, counts = self._squares[code, kind], self._counts[code, kind]
-        free = np.maximum(1.0 - h, 1e-12)
-        others = np.maximum(squares - r**2 / free, 1e-6 * squares) / np.maximum(counts - 1.0, 1.0)
-        return np.asarray(np.divide(r, np.sqrt(others * free), out=np.zeros_like(r), where=others > 0.0))
+            self._segment = _Segment(rows.labels, _Best.of(len(rows.labels.n_atoms)))
+        here, t, h = self._segment, rows.studentised, rows.leverage
+        facts = np.column_stack([rows.residual, rows.block.b, t, h])
+        here.far.add(rows.block, np.abs(t), facts)
+        here.strong.add(rows.block, h, facts)
+        self.rows += len(t)
 
     def close(self) -> None:
         """Take over what is unusual in the segment that is over."""
@@ -268,15 +215,9 @@ class _Search:
     def _row(self, here: _Segment, best: _Best, i: int) -> Row:
         kind, row = KINDS[best.kind[i]], int(best.row[i])
         r, b, t, h = map(float, best.facts[i])
-        component = ""
-        if kind == "force":
-            atom = row // 3 - int(here.labels.n_atoms[:i].sum())
-            component = f"atom {atom} {'xyz'[row % 3]}"
-        elif kind == "stress":
-            component = ("xx", "yy", "zz", "yz", "xz", "xy")[row % 6]
         if kind == "energy":  # as in the file: element shifts were added
             b -= float(here.labels.counts[i] @ self.problem.matrix.shifts) / int(here.labels.n_atoms[i])
-        return Row(kind, component, b, b - r, t, h)
+        return Row(kind, component(kind, row, int(here.labels.n_atoms[:i].sum())), b, b - r, t, h)
 
 
 def _reasons(far: Row, strong: Row) -> list[str]:

@@ -225,3 +225,18 @@ def test_atoms_out_of_reach_have_no_forces(tmp_path: Path) -> None:
         (lost,) = [f for f in found.findings if f.check == "zero-forces"]
         frames = found.data.summary.frame[lost.configurations]
         assert lost.verdict == "error" and set(frames.tolist()) == {1, 6}
+
+
+def test_a_store_that_cannot_be_written(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The audit is there all the same, and says that its findings were not stored, and why."""
+
+    def refuse(*words: object, **settings: object) -> None:
+        raise StoreError("the file system is read-only")
+
+    monkeypatch.setattr(Repository, "transaction", refuse)
+    outcome = run("audit", store, "--workers", 1)
+    assert outcome.code == 1 and "kbar read as" in outcome.out and "kept as" not in outcome.out
+    assert "the findings were not stored: the file system is read-only" in outcome.out
+    assert outcome.out.splitlines()[-1] == f"next: mlipstore clone {store} COPY.mlip"
+    facts = json.loads(run("audit", store, "--workers", 1, "--json", "--quiet").out)
+    assert not facts["stored"] and facts["not_stored"].endswith("read-only") and not facts["id"]

@@ -13,6 +13,7 @@ import pytest
 from mlipstore.audit.run import audit
 from mlipstore.configuration import Batch
 from mlipstore.curation import recipe as recipes
+from mlipstore.curation.edit import Relabel
 from mlipstore.curation.query import select
 from mlipstore.curation.recipe import Recipe, Step
 from mlipstore.errors import InputError, SettingsError
@@ -168,3 +169,56 @@ def test_a_bad_step_stops_all_before_the_first(store: Path, tmp_path: Path) -> N
         outcome = run("apply", store, path)
         assert outcome.code == 2 and outcome.err.startswith("error:")
         assert Repository.open(store).at().id == before
+
+
+def test_orders_and_virials_are_repaired(tmp_path: Path) -> None:
+    """Shear components in the order of VASP, virials of either sign read as stresses: found and corrected."""
+    all_ = list(deepcopy(clean("CuAu")))
+    for c in all_:
+        assert c.stress is not None
+        if c.group == "hot":
+            c.stress = c.stress[[0, 1, 2, 5, 3, 4]]
+        elif c.group == "strain":
+            c.stress = -c.stress * abs(c.volume)
+        elif c.group == "volume":
+            c.stress = c.stress * abs(c.volume)
+    store, file = tmp_path / "a.mlip", tmp_path / "fix.toml"
+    done("ingest", store, written(tmp_path / "a.xyz", all_), "--quiet")
+    outcome = run("audit", store, "--workers", 1, "--recipe", file)
+    assert outcome.out.splitlines()[-2].startswith(f"next: mlipstore relabel {store} --virial eV ")
+    steps = {s.where: dict(s.settings) for s in recipes.load(file).steps}
+    assert steps["group == 'hot'"] == {"stress_order": "xx yy zz xy yz xz"}
+    assert steps["group == 'strain'"] == {"virial": "eV"}
+    assert steps["group == 'volume'"] == {"virial": "eV", "stress_scale": -1.0}
+    order = run("audit", store, "--workers", 1, "--where", "group == 'hot'").out.splitlines()[-1]
+    assert (
+        order
+        == f"next: mlipstore relabel {store} --stress-order 'xx yy zz xy yz xz' --where 'group == '\"'\"'hot'\"'\"''"
+    )
+    done("apply", store, file)
+    assert audit(Repository.open(store)).clean
+    for group in ("hot", "strain", "volume"):
+        true = sorted(c.stress.tolist() for c in clean("CuAu") if c.group == group and c.stress is not None)
+        assert np.allclose(sorted(labels(store, f"group == '{group}'").stress.tolist()), true, atol=1e-9)
+
+
+def test_relabel_refuses_what_makes_no_stress(store: Path) -> None:
+    before = Repository.open(store).at().id
+    everything = ("--where", "n_atoms > 0")
+    for options, said in (
+        (("--stress-order", "xx yy zz yz xz xz"), "once each"),
+        (("--stress-order", "xx yy zz yz xz xy"), "nothing to change"),
+        (("--virial", "GPa"), "unknown energy unit"),
+        (("--virial", "eV", "--stress-unit", "kbar"), "leave out --stress-unit"),
+    ):
+        outcome = run("relabel", store, *everything, *options)
+        assert outcome.code == 2 and said in outcome.err, outcome.err
+    assert Repository.open(store).at().id == before
+
+
+def test_a_virial_needs_a_volume(tmp_path: Path) -> None:
+    c = deepcopy(clean("Cu")[0])
+    c.pbc = np.array([True, True, False])
+    batch = Batch.from_configurations([c])
+    with pytest.raises(SettingsError, match="and periodic"):
+        Relabel(virial="eV").change()(batch)

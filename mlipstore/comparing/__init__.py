@@ -1,0 +1,1 @@
+"""``compare-data``: what two data sets share, and where their labels differ."""
