@@ -1,5 +1,6 @@
 #include "pair_zbl.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 namespace mlipstore {
@@ -68,34 +69,38 @@ void Zbl::evaluate(const BatchView& batch, double* energy, double* force, double
     NeighbourFinder finder;
     PairList list;
     for (std::int64_t i = 0; i < batch.n; i++) {
-        const std::int64_t start = batch.atom_start[i], stop = batch.atom_start[i + 1];
+        const std::int64_t start = batch.atom_start[i], n_atoms = batch.atom_start[i + 1] - start;
         double total = 0, virial[6] = {0, 0, 0, 0, 0, 0};
+        double* const f = force + 3 * start;
+        std::fill_n(f, 3 * n_atoms, 0.0);
         if (cutoffs_.longest > 0.0) prepare(finder, batch, i, cutoffs_.longest);
-        for (std::int64_t k = start; k < stop; k++) {
-            double own[3] = {0, 0, 0};
-            const Pair* pairs = pairs_.data() + std::size_t(batch.type[k]) * cutoffs_.n_types;
+        for (std::int64_t k = 0; k < n_atoms; k++) {
+            const Pair* pairs = pairs_.data() + std::size_t(batch.type[start + k]) * cutoffs_.n_types;
             list.clear();
-            const int n = cutoffs_.longest > 0.0 ? finder.find(k - start, cutoffs_, false, list, nullptr) : 0;
+            const int n = cutoffs_.longest > 0.0 ? finder.find(k, cutoffs_, false, list, nullptr) : 0;
             if (list.coincident > 1) throw ConfigurationError(not_finite, i);
             for (std::size_t p = 0; p < std::size_t(n); p++) {
+                const std::int64_t j = list.atom[p];
+                if (j < k) continue;  // done from the other side
                 const double x = list.x[p], y = list.y[p], z = list.z[p];
                 const double r = std::sqrt(x * x + y * y + z * z);
                 double e = 0, slope = 0;
                 at(pairs[list.type[p]], r, true, e, slope);
-                const double pull = slope / r;  // along the vector to the neighbour
-                total += 0.5 * e;
-                own[0] += pull * x;
-                own[1] += pull * y;
-                own[2] += pull * z;
-                const double half = 0.5 * pull;
-                virial[0] += half * x * x;
-                virial[1] += half * y * y;
-                virial[2] += half * z * z;
-                virial[3] += half * y * z;
-                virial[4] += half * x * z;
-                virial[5] += half * x * y;
+                const double share = j == k ? 0.5 : 1.0;  // an image of itself is met from both sides
+                const double pull = share * slope / r;    // along the vector to the neighbour
+                total += share * e;
+                const double d[3] = {pull * x, pull * y, pull * z};
+                for (int c = 0; c < 3; c++) {
+                    f[3 * k + c] += d[c];
+                    f[3 * j + c] -= d[c];
+                }
+                virial[0] += d[0] * x;
+                virial[1] += d[1] * y;
+                virial[2] += d[2] * z;
+                virial[3] += d[1] * z;
+                virial[4] += d[0] * z;
+                virial[5] += d[0] * y;
             }
-            for (int c = 0; c < 3; c++) force[3 * k + c] = own[c];
         }
         if (!std::isfinite(total)) throw ConfigurationError(not_finite, i);
         energy[i] = total;
