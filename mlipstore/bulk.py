@@ -25,6 +25,7 @@ from zarr.storage import MemoryStore
 
 from .layout import ArraySpec, chunk_shape
 from .store import create_array, sealed, write_array
+from .stored_bytes import StoredBytes
 
 Arrays = Iterable[tuple[ArraySpec, NDArray[Any]]]
 _TEXT, _NUMBERS = ["vlen-utf8", "crc32c"], ["bytes", "crc32c"]
@@ -61,9 +62,8 @@ def write_group(root: zarr.Group, path: str, attributes: Mapping[str, Any], arra
 
 async def _set(store: Any, portions: list[dict[str, bytes]]) -> None:
     """Store portions one after another, the values of each together."""
-    buffer = default_buffer_prototype().buffer
     for portion in portions:
-        tasks = [store.set(key, buffer.from_bytes(value)) for key, value in portion.items()]
+        tasks = [store.set(key, StoredBytes.from_bytes(value)) for key, value in portion.items()]
         # wait for all: none may go on writing to a session that is given up
         for outcome in await asyncio.gather(*tasks, return_exceptions=True):
             if isinstance(outcome, BaseException):
@@ -96,3 +96,65 @@ def _chunks(spec: ArraySpec, data: NDArray[Any], shape: tuple[int, ...]) -> Iter
         else:
             raw = np.ascontiguousarray(part, np.dtype(spec.dtype).newbyteorder("<")).tobytes()
         yield "/".join(["c", *map(str, place)]), raw + int(google_crc32c.value(raw)).to_bytes(4, "little")
+
+
+class RowChunks:
+    """Fills an array of rows from the top, in the bytes that Zarr writes for them.
+
+    Through Zarr each row is copied five times on its way to the file, here twice. Chunks go to the store as soon as
+    they are full, so none is written twice.
+    """
+
+    def __init__(self, array: zarr.Array[Any]) -> None:
+        self.array = array
+        self.at = 0
+        self._dtype = array.dtype.newbyteorder("<")
+        self._rows = array.chunks[0]
+        self._bytes = self._rows * int(np.prod(array.shape[1:], dtype=np.int64)) * self._dtype.itemsize
+        self._waiting: list[NDArray[np.uint8]] = []
+        self._n_waiting = 0
+        codecs = [codec["name"] for codec in array.metadata.to_dict()["codecs"]]  # type: ignore[index, union-attr, call-overload]
+        #: whether the bytes of a chunk are known here; another Zarr may write them in another way
+        self._known = codecs == _NUMBERS and array.chunks[1:] == array.shape[1:]
+
+    def add(self, rows: NDArray[Any]) -> None:
+        """Take the next rows; they may be needed until the next call, so they must not change."""
+        data = np.ascontiguousarray(rows, self._dtype)
+        start = 0
+        while start < len(data):
+            stop = min(len(data), start + self._rows - self._n_waiting)
+            self._waiting.append(data[start:stop].reshape(-1).view(np.uint8))
+            self._n_waiting += stop - start
+            start = stop
+            if self._n_waiting == self._rows:
+                self._store()
+        if self._waiting and data.nbytes > 2 * self._bytes:
+            # a copy, not a view: a large block must not stay in memory for its last rows
+            self._waiting[-1] = self._waiting[-1].copy()
+
+    def close(self) -> None:
+        """Store what is left and check that the array is full."""
+        if self._n_waiting:
+            self._store()
+        if self.at != self.array.shape[0]:
+            raise AssertionError(f"{self.array.path}: {self.at} rows written of {self.array.shape[0]}")
+
+    def _store(self) -> None:
+        """Store a chunk of the rows that wait; the last one is filled up."""
+        n, self._n_waiting = self._n_waiting, 0
+        pieces, self._waiting = self._waiting, []
+        if self._known:
+            missing = self._rows - n
+            if missing:
+                fill = np.full((missing, *self.array.shape[1:]), self.array.fill_value, self._dtype)
+                pieces.append(fill.reshape(-1).view(np.uint8))
+            crc = 0
+            for piece in pieces:
+                crc = google_crc32c.extend(crc, piece)
+            raw = b"".join([*(piece.data for piece in pieces), crc.to_bytes(4, "little")])
+            key = "/".join([self.array.path, "c", str(self.at // self._rows), *["0"] * (len(self.array.shape) - 1)])
+            sync(self.array.store.set(key, StoredBytes.from_bytes(raw)))
+        else:
+            rows = np.concatenate(pieces).view(self._dtype).reshape(n, *self.array.shape[1:])
+            self.array[self.at : self.at + n] = rows
+        self.at += n

@@ -18,10 +18,10 @@ import google_crc32c
 import numpy as np
 from numcodecs.vlen import VLenUTF8
 from numpy.typing import NDArray
-from zarr.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 
 from .snapshot import Snapshot
+from .stored_bytes import AS_BYTES
 
 _TYPES = {"float64": "<f8", "float32": "<f4", "int64": "<i8", "int32": "<i4", "uint8": "u1", "bool": "?", "string": "O"}
 _CODECS = (["bytes", "crc32c"], ["vlen-utf8", "crc32c"])
@@ -88,8 +88,7 @@ async def _read(
 
 async def _get(store: Any, keys: Sequence[str]) -> list[bytes | BaseException | None]:
     """Values of keys; None where there is none, the error where it cannot be read."""
-    buffer = default_buffer_prototype()
-    found = await asyncio.gather(*(store.get(key, buffer) for key in keys), return_exceptions=True)
+    found = await asyncio.gather(*(store.get(key, AS_BYTES) for key in keys), return_exceptions=True)
     return [f if f is None or isinstance(f, BaseException) else f.to_bytes() for f in found]
 
 
@@ -123,14 +122,14 @@ def _rows(plan: _Plan, chunks: Sequence[bytes | BaseException | None]) -> tuple[
     for i, raw in enumerate(chunks, plan.first):
         if not isinstance(raw, bytes) or len(raw) < 4:
             return False, None
-        body = memoryview(raw)[:-4]
-        if int(google_crc32c.value(raw[:-4])).to_bytes(4, "little") != raw[-4:]:
+        body = np.frombuffer(raw, np.uint8, len(raw) - 4)
+        if int(google_crc32c.value(body)).to_bytes(4, "little") != raw[-4:]:
             return False, None
         try:
             if plan.dtype == object:
                 data = np.asarray(VLenUTF8().decode(raw[:-4]), object).reshape(plan.chunk)
             else:
-                data = np.frombuffer(body, plan.dtype).reshape(plan.chunk)
+                data = body.view(plan.dtype).reshape(plan.chunk)
         except ValueError:
             return False, None
         low, high = max(plan.start, i * plan.chunk[0]), min(plan.stop, (i + 1) * plan.chunk[0])

@@ -59,10 +59,9 @@ def export(
 
 def sample(snapshot: Snapshot, n: int) -> Batch:
     """About ``n`` configurations spread evenly over groups and segments, always the same ones."""
-    picked: list[Batch] = []
     index = Index.load(snapshot)
     places = [
-        (s, mine)
+        (s.name, mine)
         for s in index.live_segments()
         for lo, hi in s.group_ranges().values()
         if len(mine := lo + np.flatnonzero(index.live(s.name)[lo:hi]))
@@ -75,7 +74,13 @@ def sample(snapshot: Snapshot, n: int) -> Batch:
         wanted = [(places[i], 1) for i in chosen]
     else:
         wanted = [(p, max(1, n * len(p[1]) // total)) for p in places]
+    picked: dict[str, list[Any]] = {}
     for (segment, mine), count in wanted:
-        for position in mine[np.unique(np.linspace(0, len(mine) - 1, min(count, len(mine))).astype(int))]:
-            picked.append(read_batch(snapshot, segment.name, int(position), int(position) + 1))
-    return Batch.concatenate(picked)
+        positions = mine[np.unique(np.linspace(0, len(mine) - 1, min(count, len(mine))).astype(int))]
+        picked.setdefault(segment, []).append(positions)
+    batches = []
+    for segment, runs in picked.items():  # each is read once
+        positions = np.concatenate(runs)
+        first, last = int(positions[0]), int(positions[-1])
+        batches.append(read_batch(snapshot, segment, first, last + 1).take(positions - first))
+    return Batch.concatenate(batches)

@@ -13,6 +13,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from .bulk import RowChunks
 from .computing import Baseline, Column, Descriptor
 from .configuration import Batch
 from .errors import ComputeError, MlipstoreError, SettingsError, StoreError, nearest
@@ -20,13 +21,15 @@ from .executors import Executor
 from .executors.serial import Serial
 from .features import Feature, StoredBaseline, computed, free_alias
 from .index import Index, Segment, read_batch
-from .layout import BASELINES, FEATURES
+from .layout import BASELINES, CHUNK_BYTES, FEATURES
 from .leases import claim
 from .provenance import commit_metadata, new_run
 from .store import Address, Repository, Snapshot, StoreConflictError, create_array, write_array
 
-#: Rows of a sub-batch in memory at once, in bytes; chunks are filled from it one after another.
+#: Rows of a sub-batch in memory at once, in bytes.
 PART_BYTES = 32 << 20
+#: The same for rows that are stored: as much as a chunk, so that they are still in the cache when they are copied.
+_WRITE_BYTES = CHUNK_BYTES
 #: Seconds between looks at a segment that another process computes, and until it is computed here as well.
 _LOOK, _PATIENCE = 0.2, 900.0
 
@@ -114,7 +117,7 @@ def plan(snapshot: Snapshot, feature: Feature, columns: list[Column]) -> Featuri
         configurations_missing=sum(s.n_configurations for s in todo),
         atoms_missing=sum(s.n_atoms for s in todo),
         bytes_on_disk=m * (8 * energy_stress + width * force),
-        bytes_per_worker=3 * PART_BYTES + 200 * biggest + (64 << 20),
+        bytes_per_worker=10 * _WRITE_BYTES + 200 * biggest + (64 << 20),
     )
 
 
@@ -343,11 +346,11 @@ def _write_rows(group: zarr.Group, batch: Batch, descriptor: Descriptor, precisi
     n, atoms = len(batch), len(batch.number)
     dtype = "f4" if precision == "float32" else "f8"
     writers = {
-        "A_E": _RowWriter(create_array(group, FEATURES["A_E"], (n, m))),
-        "A_F": _RowWriter(create_array(group, FEATURES["A_F"], (3 * atoms, m), 3, dtype)),
-        "A_S": _RowWriter(create_array(group, FEATURES["A_S"], (6 * n, m), 6)),
+        "A_E": RowChunks(create_array(group, FEATURES["A_E"], (n, m))),
+        "A_F": RowChunks(create_array(group, FEATURES["A_F"], (3 * atoms, m), 3, dtype)),
+        "A_S": RowChunks(create_array(group, FEATURES["A_S"], (6 * n, m), 6)),
     }
-    for start, stop in parts(batch, m):
+    for start, stop in parts(batch, m, _WRITE_BYTES):
         part = batch.slice(start, stop)
         rows = descriptor.rows(part)
         for name, data in (("A_E", rows.energy), ("A_F", rows.force), ("A_S", rows.stress)):
@@ -364,6 +367,8 @@ def _require_finite(batch: Batch, data: NDArray[np.float64], rows: NDArray[np.in
 
     :param rows: how many rows of ``data`` each configuration has
     """
+    if np.isfinite(np.vdot(data, data)):  # quick, and sure when it is
+        return
     finite = np.isfinite(data).reshape(len(data), -1).all(axis=1)
     if not finite.all():
         i = int(np.repeat(np.arange(len(batch)), rows)[int(np.argmin(finite))])
@@ -378,37 +383,3 @@ def _write_baseline(group: zarr.Group, batch: Batch, baseline: Baseline) -> None
     write_array(group, BASELINES["energy"], reference.energy)
     write_array(group, BASELINES["force"], reference.force)
     write_array(group, BASELINES["stress"], reference.stress)
-
-
-class _RowWriter:
-    """Fills an array from the top in whole chunks, so that no chunk is written twice."""
-
-    def __init__(self, array: zarr.Array[Any]) -> None:
-        self.array = array
-        self.at = 0
-        self.waiting: list[NDArray[np.float64]] = []
-        self.n_waiting = 0
-
-    def add(self, rows: NDArray[np.float64]) -> None:
-        self.waiting.append(rows)
-        self.n_waiting += len(rows)
-        chunk = self.array.chunks[0]
-        if self.n_waiting >= chunk:
-            data = np.concatenate(self.waiting) if len(self.waiting) > 1 else self.waiting[0]
-            whole = len(data) // chunk * chunk
-            self._write(data[:whole])
-            # a copy, not a view: the large block must not stay in memory for its last rows
-            self.waiting, self.n_waiting = [data[whole:].copy()], len(data) - whole
-
-    def close(self) -> None:
-        """Write what is left and check that the array is full."""
-        if self.n_waiting:
-            self._write(np.concatenate(self.waiting))
-            self.waiting, self.n_waiting = [], 0
-        if self.at != self.array.shape[0]:
-            raise AssertionError(f"{self.array.path}: {self.at} rows written of {self.array.shape[0]}")
-
-    def _write(self, data: NDArray[np.float64]) -> None:
-        if len(data):
-            self.array[self.at : self.at + len(data)] = data
-            self.at += len(data)

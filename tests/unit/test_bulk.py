@@ -13,9 +13,9 @@ from zarr.core.sync import sync
 from zarr.storage import MemoryStore
 
 import mlipstore.layout
-from mlipstore.bulk import write_group
-from mlipstore.layout import ATOMS, CONFIGURATIONS, FIXED_AXES, ArraySpec
-from mlipstore.store import sealed, write_array
+from mlipstore.bulk import RowChunks, write_group
+from mlipstore.layout import ATOMS, CONFIGURATIONS, FEATURES, FIXED_AXES, ArraySpec
+from mlipstore.store import create_array, sealed, write_array
 
 ALL = [*CONFIGURATIONS.values(), *ATOMS.values()]
 
@@ -88,3 +88,30 @@ def test_an_error_comes_through(tmp_path: Any) -> None:
     root.create_group("atoms")
     with pytest.raises(OSError, match="no space"):
         write_group(root, "atoms/a", {}, [(ATOMS["force"], np.zeros((3, 3)))])
+
+
+@pytest.mark.parametrize("zarr_writes", [False, True], ids=["here", "zarr"])
+@pytest.mark.parametrize("dtype", ["f8", "f4"])
+@pytest.mark.parametrize("pieces", [[50], [1, 7, 0, 30, 12], [8, 8, 8, 8, 8, 10], [24, 26]], ids=["one", "a", "b", "c"])
+def test_rows_in_pieces_are_the_chunks_that_zarr_writes(
+    pieces: list[int], dtype: str, zarr_writes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mlipstore.layout, "CHUNK_BYTES", 320)  # 8 rows of 5 columns, or 7 in threes: 6
+    if zarr_writes:
+        monkeypatch.setattr("mlipstore.bulk._NUMBERS", ["something", "new"])
+    data = np.random.default_rng(1).normal(size=(sum(pieces), 5))
+    written, expected = MemoryStore(), MemoryStore()
+    for name, multiple in (("A_E", 1), ("A_F", 3)):
+        chunks = RowChunks(create_array(zarr.open_group(written), FEATURES[name], data.shape, multiple, dtype))
+        for part in np.split(data, np.cumsum(pieces)[:-1]):
+            chunks.add(part)
+        chunks.close()
+        create_array(zarr.open_group(expected), FEATURES[name], data.shape, multiple, dtype)[...] = data
+    assert same(contents(written), contents(expected))
+
+
+def test_an_array_that_was_not_filled_is_told() -> None:
+    chunks = RowChunks(create_array(zarr.create_group(MemoryStore()), FEATURES["A_E"], (9, 5)))
+    chunks.add(np.zeros((8, 5)))
+    with pytest.raises(AssertionError, match="8 rows written of 9"):
+        chunks.close()
