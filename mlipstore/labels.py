@@ -111,6 +111,18 @@ def to_voigt(values: Any, order: str = "xx yy zz yz xz xy") -> tuple[F8, float]:
 SKEW_TOLD, SKEW_REFUSED = 1e-6, 1e-2
 
 
+def many_to_voigt(given: F8, order: str) -> tuple[F8, NDArray[np.bool_]]:
+    """:func:`to_voigt` of ``(n, 6)`` or ``(n, 9)``, and which may not be symmetric enough."""
+    if given.shape[1] == 6:
+        return given[:, list(voigt_order(order))], np.zeros(len(given), bool)
+    t = given.reshape(-1, 3, 3)
+    six = np.column_stack(
+        [t[:, 0, 0], t[:, 1, 1], t[:, 2, 2], *(0.5 * (t[:, i, j] + t[:, j, i]) for i, j in ((1, 2), (0, 2), (0, 1)))]
+    )
+    apart = np.abs(t - t.transpose(0, 2, 1)).max(axis=(1, 2))
+    return six, apart > 0.5 * SKEW_TOLD * np.abs(given).max(axis=1)
+
+
 def symmetric_stress(
     values: Any, order: str, scale: float, report: ReadReport, path: Path, frame: int, told: float = SKEW_TOLD
 ) -> F8 | None:

@@ -39,6 +39,9 @@ _WORTH_WORKERS = 24 << 20
 #: So many times faster a reader is that reads in blocks.
 _BLOCKS_FASTER = 10
 
+#: After so many files in a row that had to be read alone, the others of a task are not tried.
+_MISSES = 4
+
 #: Configurations, what was noted about them, and how many files were finished with them.
 Portion = tuple[Batch, ReadReport, int]
 
@@ -195,31 +198,68 @@ def read(task: Task, after: list[Part] | None = None) -> Iterator[Portion]:
     # sources are stored relative to the folder that the named one lies in: the same on every machine
     folder, name = os.path.split(os.path.abspath(task.root))
     above = os.path.join(folder, "")
-    for path in task.paths:
+
+    def source_of(path: str) -> str:
         within = path == task.root or path.startswith(task.root + os.sep)
-        source = encodable(name + path[len(task.root) :] if within else os.path.abspath(path).removeprefix(above))
-        try:
-            for found in _configurations(reader, path, task, report, after):
-                if isinstance(found, Batch):
-                    found.source[:] = source
-                    found.group = _encodable(found.group)
-                    if waiting:
-                        blocks.append(Batch.from_configurations(waiting))
-                        waiting.clear()
-                    blocks.append(found)
-                    held, atoms = held + len(found), atoms + len(found.number)
-                else:
-                    found.source = source
-                    found.group = encodable(found.group)
-                    waiting.append(found)
-                    held, atoms = held + 1, atoms + len(found.numbers)
-                if atoms >= _TRAVEL_ATOMS or held >= _TRAVEL_CONFIGURATIONS:
-                    yield gathered(), report.take(), files
-                    files = 0
-        except InputError as error:
-            report.refuse(error)
-        files += task.part is None or task.part.stop is None
+        return encodable(name + path[len(task.root) :] if within else os.path.abspath(path).removeprefix(above))
+
+    def take(found: Configuration | Batch, sources: list[str]) -> None:
+        nonlocal held, atoms
+        if isinstance(found, Batch):
+            found.source[:] = sources if len(sources) > 1 else sources[0]
+            found.group = _encodable(found.group)
+            if waiting:
+                blocks.append(Batch.from_configurations(waiting))
+                waiting.clear()
+            blocks.append(found)
+            held, atoms = held + len(found), atoms + len(found.number)
+        else:
+            found.source = sources[0]
+            found.group = encodable(found.group)
+            waiting.append(found)
+            held, atoms = held + 1, atoms + len(found.numbers)
+
+    runs = _Runs(reader, task, report)
+    at = 0
+    while at < len(task.paths):
+        path = task.paths[at]
+        run = runs.read(at)
+        if run is not None:
+            take(run, [source_of(p) for p in task.paths[at : at + len(run)]])
+            at, files = at + len(run), files + len(run)
+        else:
+            source = [source_of(path)]
+            try:
+                for found in _configurations(reader, path, task, report, after):
+                    take(found, source)
+                    if atoms >= _TRAVEL_ATOMS or held >= _TRAVEL_CONFIGURATIONS:
+                        yield gathered(), report.take(), files
+                        files = 0
+            except InputError as error:
+                report.refuse(error)
+            at, files = at + 1, files + (task.part is None or task.part.stop is None)
+        if atoms >= _TRAVEL_ATOMS or held >= _TRAVEL_CONFIGURATIONS:
+            yield gathered(), report.take(), files
+            files = 0
     yield gathered(), report.take(), files
+
+
+class _Runs:
+    """Small files that look alike, many at once, where the reader can."""
+
+    def __init__(self, reader: Any, task: Task, report: ReadReport) -> None:
+        able = task.part is None and task.options.index == ":" and not any(map(is_compressed, task.paths))
+        self._read = getattr(reader, "read_run", None) if able else None
+        self._task, self._report = task, report
+        self._misses = 0
+
+    def read(self, at: int) -> Batch | None:
+        """Configurations of files from the one at ``at`` on, one each; None if it must be read alone."""
+        if self._read is None or self._misses > _MISSES:
+            return None
+        found: Batch | None = self._read(self._task.paths[at:], self._report, _path(self._task.root))
+        self._misses = self._misses + 1 if found is None else 0
+        return found
 
 
 def _encodable(groups: NDArray[Any]) -> NDArray[Any]:

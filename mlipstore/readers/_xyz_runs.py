@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from ..configuration import F8, NO_STRESS, Batch, info_text
 from ..errors import MissingDependencyError
 from ..kernels import load
-from ..labels import FARTHEST, SKEW_TOLD, elements, place_of, symmetric_stress
-from ..reading import ReadOptions, ReadReport, group_name, voigt_order
+from ..labels import FARTHEST, elements, many_to_voigt, place_of, symmetric_stress
+from ..reading import ReadOptions, ReadReport, group_name
 from ..units import factor
 from ._xyz import PAIR, Frame, parse_comment, parse_properties
 from ._xyz_keys import Plan, force_factor, group_text, kept, stress_rule, virial_assumption
@@ -319,7 +319,7 @@ class Runs:
             mine = np.flatnonzero(group == name)
             virial = pattern.plan.keys["virial"] is not None
             scale = virial_scale / volume[mine] if virial else np.full(len(mine), stress_scale)
-            six, skew = _six(given[mine], order)
+            six, skew = many_to_voigt(given[mine], order)
             out[mine] = np.where(scale[:, None] != 1.0, six * scale[:, None], six)
             strange += [(int(i), order, float(s)) for i, s in zip(mine[skew], scale[skew], strict=True)]
             assumed[name] = virial_assumption(self.options, virial_scale) if virial else what
@@ -334,18 +334,6 @@ class Runs:
             if n:
                 self.report.assume(what, n)
         return out
-
-
-def _six(given: F8, order: str) -> tuple[F8, NDArray[np.bool_]]:
-    """:func:`mlipstore.labels.to_voigt` of ``(n, 6)`` or ``(n, 9)``, and which may not be symmetric enough."""
-    if given.shape[1] == 6:
-        return given[:, list(voigt_order(order))], np.zeros(len(given), bool)
-    t = given.reshape(-1, 3, 3)
-    six = np.column_stack(
-        [t[:, 0, 0], t[:, 1, 1], t[:, 2, 2], *(0.5 * (t[:, i, j] + t[:, j, i]) for i, j in ((1, 2), (0, 2), (0, 1)))]
-    )
-    apart = np.abs(t - t.transpose(0, 2, 1)).max(axis=(1, 2))
-    return six, apart > 0.5 * SKEW_TOLD * np.abs(given).max(axis=1)
 
 
 class _Text:

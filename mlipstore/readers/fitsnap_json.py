@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -20,11 +20,12 @@ from typing import Any
 
 import numpy as np
 
-from ..configuration import F8, Configuration
+from ..configuration import F8, Batch, Configuration
 from ..errors import InputError, listed, nearest
 from ..labels import atomic_numbers, checked, number, of_types, place_of, stress_unit, symmetric_stress, table
 from ..reading import ReadOptions, ReadReport, below, group_name
 from ..units import LAMMPS_BAR_PER_EV_A3, factor
+from ._fitsnap_runs import read_run
 
 _ATOMIC_PRESSURE = 2.942102648438959e8  # bar in Ha/Bohr^3
 _NEWTON = 6.241509e8  # eV/Å
@@ -219,6 +220,36 @@ class FitsnapJson:
                 report.met("left-handed cell (FitSNAP refuses it; kept)", place_of(path, frame))
             yield configuration
 
+    def read_run(self, paths: Sequence[str], report: ReadReport, root: Path | None = None) -> Batch | None:
+        """The configurations of the first of these files, one each, where they look alike; see `_fitsnap_runs`."""
+        options = self.options
+        if options.group_by not in ("auto", "directory", "none"):
+            return None
+        folder = os.path.dirname(paths[0])
+        same = next((i for i, path in enumerate(paths) if os.path.dirname(path) != folder), len(paths))
+        group = group_name(options, Path(paths[0]), root)
+        wanted = self._wanted(group)
+        sign = options.stress_sign or "compression"
+
+        def factors_of(styles: tuple[str | None, ...]) -> tuple[tuple[float, ...], tuple[str, ...]]:
+            factors, notes = _factors(styles, wanted)
+            return factors, (*notes, _stress_assumption(wanted[-1] or styles[-1], sign))
+
+        return read_run(paths[:same], group, factors_of, 1.0 if sign == "tension" else -1.0, self._order(group), report)
+
+    def _wanted(self, group: str) -> tuple[str | None, ...]:
+        """Units of :data:`_QUANTITIES` that the user says, None where the file is believed."""
+        options = self.options
+        return (
+            *(options.length_unit, options.length_unit, options.energy_unit, options.force_unit),
+            stress_unit(options, group, "") or None,
+        )
+
+    def _order(self, group: str) -> str:
+        """Order of six stress components."""
+        options = self.options
+        return options.group_stress_order.get(group) or options.stress_order or "xx yy zz yz xz xy"
+
     def _configuration(
         self, item: dict[str, Any], path: Path, frame: int, report: ReadReport, root: Path | None
     ) -> Configuration:
@@ -236,11 +267,7 @@ class FitsnapJson:
         n = len(numbers)
         if item.get("NumAtoms", n) != n:
             raise InputError(f"'NumAtoms' is {item['NumAtoms']!r}, 'AtomTypes' has {n:,}.", str(path), frame)
-        options = self.options
-        wanted = (
-            *(options.length_unit, options.length_unit, options.energy_unit, options.force_unit),
-            stress_unit(options, group, "") or None,
-        )
+        wanted = self._wanted(group)
         try:
             factors, notes = _factors(tuple([item.get(k) for k in _STYLE_KEYS]), wanted)
         except ValueError as error:
@@ -292,16 +319,13 @@ class FitsnapJson:
         frame: int,
         report: ReadReport,
     ) -> F8 | None:
-        options = self.options
         values = table(item["Stress"], "Stress", path, frame)
         if values.shape not in ((3, 3), (6,), (9,)):
             raise InputError(f"'Stress' has shape {values.shape}, expected (3, 3).", str(path), frame)
-        sign = options.stress_sign or "compression"
-        unit = unit or item.get("StressStyle") or DEFAULT_STYLE["Stress"]
-        report.assume(f"stress in {unit}, {sign} positive (FitSNAP JSON)")
-        order = options.group_stress_order.get(group) or options.stress_order or "xx yy zz yz xz xy"
+        sign = self.options.stress_sign or "compression"
+        report.assume(_stress_assumption(unit or item.get("StressStyle"), sign))
         scale = scale if sign == "tension" else -scale
-        return symmetric_stress(values, order, scale, report, path, frame)
+        return symmetric_stress(values, self._order(group), scale, report, path, frame)
 
     def _spins(self, item: Mapping[str, Any], path: Path, frame: int) -> F8 | None:
         """Moment vectors: magnitude times unit direction; a zero direction is no moment."""
@@ -312,6 +336,10 @@ class FitsnapJson:
             raise InputError(f"'Spins' has shape {spins.shape}, expected rows of magnitude x y z.", str(path), frame)
         length = np.linalg.norm(spins[:, 1:], axis=1)
         return spins[:, 1:] * (spins[:, 0] / np.where(length > 0, length, 1.0))[:, None]
+
+
+def _stress_assumption(unit: str | None, sign: str) -> str:
+    return f"stress in {unit or DEFAULT_STYLE['Stress']}, {sign} positive (FitSNAP JSON)"
 
 
 def _times(values: F8, scale: float) -> F8:

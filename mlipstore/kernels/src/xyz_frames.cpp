@@ -81,8 +81,7 @@ bool numbers(Cursor& at, int count, bool json, std::vector<double>& out) {
             at.skip_blanks();
         }
         double value;
-        const char* const begin = at.p;
-        if (!xyz_number(at.p, at.end, value) || (json && !is_json(begin, at.p))) return false;
+        if (!(json ? json_number(at.p, at.end, value) : xyz_number(at.p, at.end, value))) return false;
         out.push_back(value);
     }
     return true;
@@ -147,7 +146,7 @@ bool xyz_number(const char*& p, const char* end, double& value) {
             if (written < 10000) written = 10 * written + (*p - '0');
         exponent += down ? -written : written;
     }
-    if (p < end && !blank(*p) && std::memchr("\n\",]", *p, 4) == nullptr) return false;
+    if (p < end && !blank(*p) && std::memchr("\n\",]}", *p, 5) == nullptr) return false;
     if (taken < 20 && mantissa <= (std::uint64_t(1) << 53) && exponent >= -22 && exponent <= 22) {
         // both are exact, so one rounding remains (Clinger 1990, doi:10.1145/93542.93557)
         const double exact = double(mantissa);
@@ -158,6 +157,11 @@ bool xyz_number(const char*& p, const char* end, double& value) {
     }
     if (negative) value = -value;
     return value < farthest && value > -farthest && !(integer && negative && mantissa == 0);
+}
+
+bool json_number(const char*& p, const char* end, double& value) {
+    const char* const begin = p;
+    return xyz_number(p, end, value) && is_json(begin, p);
 }
 
 XyzPattern::XyzPattern(std::vector<XyzPiece> pieces_, std::vector<int> fields_, std::vector<std::string> symbols_)

@@ -65,4 +65,7 @@ struct XyzPattern {
 // (not finite, larger than 1e9, "-0" as an integer). Moves `p` behind it.
 bool xyz_number(const char*& p, const char* end, double& value);
 
+// The same for one that is written as JSON has it.
+bool json_number(const char*& p, const char* end, double& value);
+
 }  // namespace mlipstore

@@ -1,9 +1,8 @@
 // Python face of the columns of extended XYZ frames; `mlipstore.readers._xyz_columns` uses it.
-#include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include "owned_array.hpp"
 #include "xyz_frames.hpp"
 
 namespace nb = nanobind;
@@ -11,18 +10,10 @@ using namespace nb::literals;
 
 namespace {
 
+using mlipstore::array;
 using mlipstore::XyzFrames;
 using mlipstore::XyzPattern;
 using mlipstore::XyzPiece;
-
-// A vector as an array that owns it.
-template <class T>
-nb::object array(std::vector<T>&& values, std::size_t rows, std::size_t columns = 0) {
-    auto* const kept = new std::vector<T>(std::move(values));
-    const nb::capsule owner(kept, [](void* p) noexcept { delete static_cast<std::vector<T>*>(p); });
-    const std::size_t shape[] = {rows, columns};
-    return nb::cast(nb::ndarray<nb::numpy, T>(kept->data(), columns == 0 ? 1 : 2, shape, owner));
-}
 
 nb::tuple read_frames(const XyzPattern& pattern, const nb::ndarray<const std::uint8_t, nb::ndim<1>, nb::c_contig>& data,
                std::size_t start, std::size_t stop, std::size_t max_atoms, std::size_t max_frames) {
