@@ -3,6 +3,7 @@
     python benchmarks/executors.py wbe.toml                                  # all that is installed
     python benchmarks/executors.py wbe.toml --on serial dask:1 mpi:2 --repeat 3
     python benchmarks/executors.py --synthetic 860 --on serial processes:2   # quadratic SNAP on made-up cells
+    python benchmarks/executors.py --synthetic 860 --cells 320 --on serial processes:2   # four times the rows
 
 ``dask:2`` is a cluster of two workers, ``mpi:3`` is ``mpiexec -n 3`` (two workers and rank 0, which hands tasks out).
 Every run is a fresh process that begins with a copy of the same ingested store. Printed are the digest of everything in
@@ -170,8 +171,11 @@ def ingested(config: Path, base: Path, atoms: int | None) -> None:
     run_file(replace(settings, store=str(base), descriptor=None, baseline=None, fit=None, export=None, plot=None))
 
 
-def synthetic(columns: int, folder: Path) -> tuple[Path, Path]:
-    """A store of displaced cells, and the run file of a quadratic SNAP fit with about so many columns."""
+def synthetic(columns: int, folder: Path, cells: int) -> tuple[Path, Path]:
+    """A store of displaced cells, and the run file of a quadratic SNAP fit with about so many columns.
+
+    :param cells: configurations of each of 16 segments
+    """
     from mlipstore.configuration import Batch
     from mlipstore.index import write_segment
     from mlipstore.provenance import commit_metadata
@@ -183,7 +187,7 @@ def synthetic(columns: int, folder: Path) -> tuple[Path, Path]:
     base = folder / "base.mlip"
     repository = Repository.create(base)
     for number in range(16):
-        made = sorted(cells_of(80, 2, number), key=lambda c: c.group)
+        made = sorted(cells_of(cells, 2, number), key=lambda c: c.group)
         with repository.transaction("make", commit_metadata("ingest", "benchmark", "benchmark")) as tx:
             write_segment(tx, f"segment{number:02}", Batch.from_configurations(made))
     config = folder / "run.toml"
@@ -199,6 +203,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", type=Path, nargs="?", help="run file with [ingest], [descriptor] and [fit]")
     parser.add_argument("--synthetic", type=int, metavar="M", help="made-up data and about so many columns instead")
+    parser.add_argument(
+        "--cells", type=int, default=80, help="configurations in each of the 16 segments of --synthetic"
+    )
     parser.add_argument("--store", type=Path, help="an ingested store, instead of ingesting what the run file names")
     parser.add_argument("--on", nargs="+", default=EVERY, metavar="NAME:N")
     parser.add_argument("--segment-atoms", type=int, metavar="N", help="smaller segments, for smaller data")
@@ -208,7 +215,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(dir=options.scratch) as folder:
         place = Path(folder)
         if options.synthetic:
-            base, config = synthetic(options.synthetic, place)
+            base, config = synthetic(options.synthetic, place, options.cells)
         elif options.config:
             base, config = options.store or place / "base.mlip", options.config
             if options.store is None:

@@ -128,6 +128,22 @@ def run_subtree(subtree: Subtree[R]) -> Packed[R]:
     return subtree.reduced()
 
 
+def raised(node: Node, counts: Sequence[int]) -> Node:
+    """The highest node that covers the same leaves: one without a sibling is its parent as well.
+
+    :param counts: :func:`widths`
+    """
+    level, index = node
+    while level < len(counts) - 1 and index % 2 == 0 and index + 1 == counts[level]:
+        level, index = level + 1, index // 2
+    return level, index
+
+
+def merge_of(task: tuple[Callable[[R, R], R], Packed[R], Packed[R]]) -> Packed[R]:
+    """:func:`merge_packed`, as a worker is sent it."""
+    return merge_packed(*task)
+
+
 def merge_packed(merge: Callable[[R, R], R], left: Packed[R], right: Packed[R]) -> Packed[R]:
     """Two nodes, which are given up, merged."""
     return Packed(merge(left.take(), right.take()))

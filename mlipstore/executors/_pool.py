@@ -8,15 +8,16 @@ import signal
 import threading
 import traceback
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, islice
 from types import FrameType
 from typing import Any, TypeVar
 
 from ..errors import ComputeError
-from ..reduction import Tree, run_subtree, subtrees
+from ..reduction import Node, Packed, merge_of, raised, run_subtree, subtrees, widths
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -87,16 +88,50 @@ class Pooled(ABC):
         merge: Callable[[R, R], R],
         done: Callable[[int], None] | None = None,
     ) -> R:
-        """Workers reduce subtrees of consecutive tasks; what they come to is merged here as it arrives."""
+        """Workers reduce subtrees of consecutive tasks, and merge what they come to; this process only hands on."""
         level, parts = subtrees(function, tasks, merge, self.n_workers)
-        tree: Tree[R] = Tree(len(tasks), merge)
+        counts = widths(len(tasks))
+        nodes: dict[Node, Packed[R]] = {}
         finished = 0
-        for number, result in self.unordered(run_subtree, parts):
-            tree.add(number, result.take(), level)
-            finished += len(parts[number].tasks)
-            if done is not None:
-                done(finished)
-        return tree.result()
+
+        def jobs() -> Iterator[tuple[Callable[[Any], Any], Any, Node]]:
+            """What can be done, merges first; as often as it is asked."""
+            while True:
+                if merges:
+                    above, left, right = merges.popleft()
+                    yield merge_of, (merge, left, right), above
+                elif waiting:
+                    i = waiting.popleft()
+                    yield run_subtree, parts[i], (level, i)
+                else:
+                    return
+
+        merges: deque[tuple[Node, Packed[R], Packed[R]]] = deque()
+        waiting = deque(range(len(parts)))
+        under_way: dict[int, Node] = {}
+        numbers, root = count(), (len(counts) - 1, 0)
+        with self._pool() as pool:
+            while root not in nodes:
+                for job, task, node in islice(jobs(), 2 * self.n_workers - len(under_way)):
+                    number = next(numbers)
+                    under_way[number] = node
+                    pool.submit(number, job, task)
+                for outcome in pool.wait():
+                    node = under_way.pop(outcome.number)
+                    if outcome.error is not None:
+                        raise outcome.error
+                    if node[0] == level:
+                        finished += len(parts[node[1]].tasks)
+                        if done is not None:
+                            done(finished)
+                    node = raised(node, counts)
+                    sibling = nodes.pop((node[0], node[1] ^ 1), None) if node != root else None
+                    if sibling is None:
+                        nodes[node] = outcome.value
+                    else:
+                        both = (sibling, outcome.value) if node[1] % 2 else (outcome.value, sibling)
+                        merges.append(((node[0] + 1, node[1] // 2), *both))
+        return nodes[root].take()
 
     @abstractmethod
     def close(self) -> None:

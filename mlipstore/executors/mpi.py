@@ -26,7 +26,7 @@ from functools import cache
 from typing import Any, TypeVar
 
 from ..errors import MissingDependencyError
-from ..reduction import Node, Packed, merge_packed, run_subtree, subtrees, widths
+from ..reduction import Node, Packed, merge_of, raised, run_subtree, subtrees, widths
 from ._pool import Outcome, Pool, Pooled, call_pinned, portable
 from .serial import Serial
 
@@ -215,9 +215,7 @@ class _Reduction:
             self.finished += len(self.parts[index].tasks)
             if self.done is not None:
                 self.done(self.finished)
-        while level < len(self.widths) - 1 and index == self.widths[level] - 1 and index % 2 == 0:
-            level, index = level + 1, index // 2  # an only child
-        self.where[level, index] = rank, name, outcome.value
+        self.where[raised((level, index), self.widths)] = rank, name, outcome.value
 
 
 # ------------------------------------------------------------- other ranks
@@ -262,7 +260,7 @@ class _Server:
         if other != self.communicator.rank:
             self.nodes[right] = _receive_packed(self.communicator, other, size)
         task = (merge, self.nodes.pop(left), self.nodes.pop(right))
-        return self._keep(node, call_pinned(_merge, task))
+        return self._keep(node, call_pinned(merge_of, task))
 
     def forget(self) -> Outcome:
         self.nodes.clear()
@@ -273,10 +271,6 @@ class _Server:
             return outcome
         self.nodes[node] = outcome.value
         return Outcome(0, len(outcome.value.data))
-
-
-def _merge(task: tuple[Callable[[Any, Any], Any], Packed[Any], Packed[Any]]) -> Packed[Any]:
-    return merge_packed(*task)
 
 
 # ----------------------------------------------------------------- MPI itself
