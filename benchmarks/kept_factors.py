@@ -163,15 +163,19 @@ def more_data(repository: Repository, run: RunFile, settings: Fit, share: float,
         return fit_from_factors(store, settings, keep=True)
 
     before, first = timed(f"features, factors and fit of {100 * (1 - share):.0f} %", through)
+    _, nothing = timed("features, factors and fit again, nothing new", through)
     with store.transaction("rest", commit_metadata("ingest", "benchmark", new_run())) as tx:
         write_segment(tx, "f" * 16, rest.take(np.argsort(rest.group.astype(str), kind="stable")))
     after, second = timed(f"features, factors and fit with {len(rest)} more configurations", through)
     print(
         f"  {after.rows - before.rows:,} of {after.rows:,} rows are new: {100 * second / first:.2f} % of the first time"
+        f" ({100 * nothing / first:.2f} % if nothing is)"
     )
     exact, _ = compute(prepare(store, settings))
     x, y = solution(exact), solution(after)
-    print(f"  coefficients against streaming all rows: {np.linalg.norm(x - y) / np.linalg.norm(x):.1e} relative")
+    difference = np.linalg.norm(x - y) / np.linalg.norm(x)
+    verdict = "equal to 1e-9" if difference <= 1e-9 else "NOT EQUAL"
+    print(f"  coefficients against a fit from scratch that streams all rows: {difference:.1e} relative, {verdict}")
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -7,9 +7,10 @@
 For each seed the configurations are dealt into a quarter for testing, a few to start with, and a pool without labels.
 The model of the start picks from the pool (``mlipstore select``, labels unseen). Fits to the start and the first k
 picks are tested on the quarter, as are fits to the start and k random ones of the pool (the median of ten draws).
-Weights are 100 per eV/atom and 1 per eV/Å for all groups, without stresses; ``weighted`` is the root mean square of
-the weighted residuals of all test rows, which is what a fit minimises: energies and forces alone can trade one for the
-other. ``by group`` is the mean of the errors of the groups of the data.
+Weights are 100 per eV/atom and 1 per eV/Å (``--weights``) for all groups, without stresses; ``weighted`` is the root
+mean square of the weighted residuals of all test rows, which is what a fit minimises: energies and forces alone can
+trade one for the other, as the fit to the whole pool (``all``) shows. ``by group`` is the mean of the errors of the
+groups of the data.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from mlipstore.kept.select import select
 from mlipstore.runs.runfile import Fit, GroupSettings
 from mlipstore.solve.linear import svd_solve
 
-WEIGHTS = GroupSettings(energy=100.0, force=1.0, stress=0.0)
+EVERYTHING = GroupSettings(energy=1.0, force=1.0, stress=0.0)
 METHODS = (
     ("d-optimal", "configuration"),
     ("d-optimal", "atom"),
@@ -63,7 +64,7 @@ def store_of(folder: Path, frames: Sequence[Any], roles: Sequence[str], descript
 
 def rows_of(store: Store) -> dict[str, list[Rows]]:
     """Rows of all configurations by role, in the order of the store."""
-    problem = prepare(store.repository, Fit(default=WEIGHTS))
+    problem = prepare(store.repository, Fit(default=EVERYTHING))
     found: dict[tuple[str, int], Rows] = {}
     role: dict[tuple[str, int], str] = {}
     for batch, segment in zip(
@@ -91,10 +92,10 @@ def rows_of(store: Store) -> dict[str, list[Rows]]:
 class Fits:
     """Fits to sets of configurations, from their factors."""
 
-    def __init__(self, rows: list[Rows]) -> None:
+    def __init__(self, rows: list[Rows], weights: Sequence[float]) -> None:
         self.factors = []
         for r in rows:
-            X = np.vstack([np.column_stack([w * A, w * b]) for w, A, b in zip((100.0, 1.0), r.A, r.b, strict=False)])
+            X = np.vstack([np.column_stack([w * A, w * b]) for w, A, b in zip(weights, r.A, r.b, strict=False)])
             self.factors.append(np.linalg.qr(X, mode="r") if len(X) > X.shape[1] else X)
 
     def fit(self, chosen: Sequence[int]) -> np.ndarray:
@@ -105,7 +106,7 @@ class Fits:
         return svd_solve(R[:M, :M] / scale, R[:M, M], 1e-10)[0] / scale
 
 
-def errors(x: np.ndarray, test: list[Rows]) -> list[float]:
+def errors(x: np.ndarray, test: list[Rows], weights: Sequence[float]) -> list[float]:
     """``ERRORS`` in ``UNITS``."""
     out = []
     residuals = [[b - A @ x for A, b in zip(r.A, r.b, strict=True)] for r in test]
@@ -118,7 +119,7 @@ def errors(x: np.ndarray, test: list[Rows]) -> list[float]:
         out.append(rmse(k, None))
     for k in (0, 1):
         out.append(float(np.mean([rmse(k, kind) for kind in {r.kind for r in test}])))
-    every = np.concatenate([w * res[k] for res in residuals for k, w in enumerate((100.0, 1.0))])
+    every = np.concatenate([w * res[k] for res in residuals for k, w in enumerate(weights)])
     return [*out, float(np.sqrt(np.mean(every**2)))]
 
 
@@ -136,22 +137,29 @@ def one_seed(seed: int, frames: list[Any], options: argparse.Namespace) -> dict[
         descriptor["quadraticflag"] = True
     with tempfile.TemporaryDirectory() as folder:
         store = store_of(Path(folder), frames, list(roles), descriptor)
-        store.fit(Fit(name="start", groups={"start": WEIGHTS}, unlisted_groups="exclude"))
+        energy, force = options.weights
+        given = GroupSettings(energy=energy, force=force, stress=0.0)
+        store.fit(Fit(name="start", groups={"start": given}, unlisted_groups="exclude"))
         rows = rows_of(store)
         n, most = len(rows["start"]), max(options.sizes)
-        fits = Fits(rows["start"] + rows["pool"])
+        fits = Fits(rows["start"] + rows["pool"], options.weights)
         start = list(range(n))
         out: dict[str, list[list[float]]] = {}
         for method, per in METHODS:
             picks = select(store.repository, "start", number=most, method=method, per=per, groups=["pool"]).picks
             chosen = [n + p.candidate for p in picks]
-            out[f"{method} per {per}"] = [errors(fits.fit(start + chosen[:k]), rows["test"]) for k in options.sizes]
+            out[f"{method} per {per}"] = [
+                errors(fits.fit(start + chosen[:k]), rows["test"], options.weights) for k in options.sizes
+            ]
         pool = np.arange(n, n + len(rows["pool"]))
         out["random"] = []
         for k in options.sizes:
-            draws = [errors(fits.fit([*start, *random.permutation(pool)[:k]]), rows["test"]) for _ in range(10)]
+            draws = [
+                errors(fits.fit([*start, *random.permutation(pool)[:k]]), rows["test"], options.weights)
+                for _ in range(10)
+            ]
             out["random"].append(np.median(draws, axis=0).tolist())
-        out["all"] = [errors(fits.fit([*start, *pool]), rows["test"])] * len(options.sizes)
+        out["all"] = [errors(fits.fit([*start, *pool]), rows["test"], options.weights)] * len(options.sizes)
     return out
 
 
@@ -193,6 +201,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--quadratic", action="store_true")
     parser.add_argument("--start", type=int, default=5)
     parser.add_argument("--sizes", type=int, nargs="+", default=[5, 10, 20, 40, 80])
+    parser.add_argument("--weights", type=float, nargs=2, default=[100.0, 1.0], metavar=("E", "F"),
+                        help="of energies per atom and of force components")  # fmt: skip
     parser.add_argument("--seeds", type=int, default=8)
     parser.add_argument("--plot", type=Path)
     options = parser.parse_args(arguments)

@@ -22,6 +22,7 @@ NAMES["<annotation>"] = "^(flag|value)-[A-Za-z_][A-Za-z0-9_]{0,63}$"
 NAMES["<factored-segment>"] = "^[0-9a-f]{16}-[0-9a-f]{12}$"
 #: Attributes and groups that may be left out.
 OPTIONAL = {
+    ("factors/<feature-id>/<set-id>", "limit"),
     ("audits", "latest"),
     ("audits", "waivers"),
     ("features/<feature-id>", "storage"),
@@ -137,6 +138,7 @@ ATTRIBUTES: dict[str, dict[str, Any]] = {
         "n_features": _count("Columns that are features."),
         "elements": _list("Columns of the composition, after the features.", "string"),
         "targets": _list("Columns after those.", "string"),
+        "limit": _count("Most bytes of all its triangles; not there in a set that was made before there were limits."),
     },
     "factors/<feature-id>/<set-id>/<factored-segment>": {
         "segment": _text("Name of the segment."),

@@ -194,7 +194,8 @@ class Store:
         self, settings: str | Path | Mapping[str, Any] | Fit | None = None, folds: int = 0, limit: str | None = None
     ) -> FactorResult:
         """Compute and keep the factors of a fit that are missing, see :func:`mlipstore.kept.compute.factor`."""
-        return factor(self.repository, _fit_settings(settings), folds, command="Store.factor", limit=limit)
+        wanted = _fit_settings(settings)
+        return factor(self.repository, wanted, folds, command="Store.factor", limit=limit, ref=self.ref)
 
     def cross_validate(
         self, settings: str | Path | Mapping[str, Any] | Fit | None = None, folds: int = 0
@@ -222,7 +223,7 @@ class Store:
         if search is None and isinstance(settings, (str, Path)):
             search = load_run(settings).search
         wanted = search if isinstance(search, Search) else _search_settings(search or {})
-        return run_search(self.repository, _fit_settings(settings), wanted, command="Store.search")
+        return run_search(self.repository, _fit_settings(settings), wanted, command="Store.search", ref=self.ref)
 
     def settings_of(self, result: SearchResult, point: str | int = "balanced") -> Fit:
         """Settings of a fit at a point of a search: ``balanced``, an objective (its best), or a trial."""

@@ -10,13 +10,14 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .axes import FRAMES, lammps_rotations, stress_rotations, turn
+from .bulk_read import Chunks
 from .computing import type_index
 from .curation.query import Selection, select
 from .errors import DamagedStoreError, SettingsError
@@ -24,12 +25,12 @@ from .features import Feature, StoredBaseline
 from .featurize import PART_BYTES, missing, parts
 from .index import Index, Segment, read_batch
 from .metrics import KINDS
-from .split import TRAIN, UNUSED
+from .split import TRAIN, UNUSED, places
 from .store import Snapshot
 
 T = TypeVar("T")
-#: Kind, number of the first row in its array, rows.
-_Piece = tuple[int, int, NDArray[Any]]
+#: Kind, number of the first row in its array, rows in runs that lie one after another.
+_Piece = tuple[int, int, list[NDArray[Any]]]
 #: Default size of a block in bytes. Larger ones buy nothing: the factor gathers what it needs.
 BLOCK_BYTES = 16 << 20
 
@@ -39,16 +40,33 @@ class Block:
     """Rows of one kind: ``A (n, K)``, targets ``b (n,)``, and per row the configuration it belongs to.
 
     :param kind: index into :data:`mlipstore.metrics.KINDS`
+    :param runs: the rows, in arrays ``(n_i, K)`` one after another; not to be changed
     :param configuration: position in the segment, ``(n,)``
     :param row: position among all rows of this kind of the segment, ``(n,)``, ascending
     """
 
     kind: int
     segment: str
-    A: NDArray[np.float64]
+    runs: list[NDArray[np.float64]]
     b: NDArray[np.float64]
     configuration: NDArray[np.int64]
     row: NDArray[np.int64]
+
+    @property
+    def A(self) -> NDArray[np.float64]:
+        """All rows in one array: a copy if there are several runs."""
+        return self.runs[0] if len(self.runs) == 1 else np.concatenate(self.runs)
+
+    def pieces(self) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+        """Each run and which rows of the block it has."""
+        first = 0
+        for run in self.runs:
+            yield slice(first, first + len(run)), run
+            first += len(run)
+
+    def times(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """``A x``."""
+        return np.concatenate([run @ x for run in self.runs])
 
 
 @dataclass
@@ -59,9 +77,16 @@ class SegmentGroups:
     geometry: NDArray[np.uint8]
     group: NDArray[Any]
     live: NDArray[np.bool_]
+    _places: dict[int, NDArray[np.float64]] = field(default_factory=dict, repr=False, compare=False)
+
+    def places(self, seed: int) -> NDArray[np.float64]:
+        """Place of each configuration in [0, 1) that splits go by, see :mod:`mlipstore.split`; hashed once."""
+        if seed not in self._places:
+            self._places[seed] = places(self.geometry, seed)
+        return self._places[seed]
 
 
-@dataclass
+@dataclass(kw_only=True)
 class SegmentLabels(SegmentGroups):
     """What is small about a segment: everything but its rows.
 
@@ -150,6 +175,7 @@ class DesignMatrix:
         if baseline is not None:
             self._require("baselines", baseline.id, baseline.alias)
         self.block_rows = block_rows or max(1024, BLOCK_BYTES // (8 * self.n_columns))
+        self._groups: dict[str, SegmentGroups] = {}
 
     @property
     def n_columns(self) -> int:
@@ -171,7 +197,7 @@ class DesignMatrix:
         """Bytes of rows that are read, or made, per second of CPU time here: some of them are, once."""
         began, done = time.process_time(), 0
         for _, block in self._blocks(lambda labels: np.full(len(labels.n_atoms), TRAIN, np.int8), self._names()):
-            done += 8 * block.A.size
+            done += 8 * len(block.b) * self.n_columns
             if time.process_time() - began > 0.3:
                 break
         return max(done, 1) / max(time.process_time() - began, 1e-3)
@@ -196,16 +222,16 @@ class DesignMatrix:
     def members(self) -> Iterator[SegmentGroups]:
         """Who is in each segment, in the order of the stream."""
         for s in self.segments:
-            yield self._members(s.name)
+            yield self.members_of(s.name)
 
-    def _members(self, name: str) -> SegmentGroups:
-        here = f"configurations/{name}/"
-        return SegmentGroups(
-            name=name,
-            geometry=self.snapshot.read(here + "geometry"),
-            group=self.snapshot.read(here + "group").astype(object),
-            live=self.selection.of(name),
-        )
+    def members_of(self, name: str) -> SegmentGroups:
+        """Who is in a segment, as the index knows it: nothing of the segment itself is read."""
+        if name not in self._groups:
+            names, codes = self.index.group_codes
+            mine = self.index.rows(name)
+            group = np.array(names, object)[codes[mine]]
+            self._groups[name] = SegmentGroups(name, self.index.geometry[mine], group, self.selection.of(name))
+        return self._groups[name]
 
     def composition(self, name: str) -> NDArray[np.float64]:
         """Atoms of each element in the configurations of a segment ``(n, elements)``."""
@@ -238,7 +264,7 @@ class DesignMatrix:
             else:
                 labels = [a - r for a, r in zip(labels, values, strict=True)]
         return SegmentLabels(
-            **vars(self._members(name)),
+            **vars(self.members_of(name)),
             n_atoms=n_atoms,
             counts=counts,
             targets=_as_rows(labels, n_atoms, turns),
@@ -276,24 +302,33 @@ class DesignMatrix:
             owners = [np.arange(n), np.repeat(np.arange(n), 3 * labels.n_atoms), np.repeat(np.arange(n), 6)]
             keeps = [use[o] & np.isfinite(b) for o, b in zip(owners, labels.targets, strict=True)]
             pieces = self._computed(labels, keeps) if segment in self.computed else self._stored(labels, keeps)
-            for kind, start, rows in pieces:
-                chosen = np.flatnonzero(keeps[kind][start : start + len(rows)]) + start
+            for kind, start, stored in pieces:
                 plain = kind in as_stored
-                A = self._finish(labels, kind, start, rows, chosen, not plain)
+                runs, every = [], []
+                for rows in stored:
+                    mine = np.flatnonzero(keeps[kind][start : start + len(rows)]) + start
+                    if len(mine):
+                        runs.append(self._finish(labels, kind, start, rows, mine, not plain))
+                        every.append(mine)
+                    start += len(rows)
+                chosen = np.concatenate(every)
                 b = (labels.as_stored if plain else labels.targets)[kind][chosen]
-                yield labels, Block(kind, segment, A, b, owners[kind][chosen], chosen)
+                yield labels, Block(kind, segment, runs, b, owners[kind][chosen], chosen)
 
     def _stored(self, labels: SegmentLabels, keeps: list[NDArray[np.bool_]]) -> Iterator[_Piece]:
         """Runs of stored rows that hold wanted ones: kind, first row, rows."""
         for kind, name in enumerate(("A_E", "A_F", "A_S")):
             path = f"features/{self.feature.id}/{labels.name}/{name}"
-            for start, stop in self._runs(labels.name, name, keeps[kind]):
-                rows = self.snapshot.read(path, start, stop)
-                if np.isnan(rows[:, 0]).any():  # a chunk spans all columns, so one column sees a lost chunk
+            if not keeps[kind].any():
+                continue
+            array = Chunks(self.snapshot, path)
+            for start, stop in self._ranges(keeps[kind], array.rows):
+                runs = array.read(start, stop)
+                if any(np.isnan(rows[:, 0]).any() for rows in runs):  # a chunk spans all columns: one sees a lost chunk
                     raise DamagedStoreError(
                         f"{self.snapshot.repository.path}: {path} has lost data (a chunk is missing)."
                     )
-                yield kind, start, rows
+                yield kind, start, runs
 
     def _computed(self, labels: SegmentLabels, keeps: list[NDArray[np.bool_]]) -> Iterator[_Piece]:
         """The same rows, made as they are needed: for matrices larger than the disk."""
@@ -309,13 +344,10 @@ class DesignMatrix:
                 made.force = made.force.astype(np.float32)
             for kind, rows in enumerate((made.energy, made.force, made.stress)):
                 if keeps[kind][slice(*borders[kind])].any():
-                    yield kind, borders[kind][0], rows
+                    yield kind, borders[kind][0], [rows]
 
-    def _runs(self, segment: str, name: str, keep: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
-        """Row ranges on chunk borders that hold at least one wanted row."""
-        if not keep.any():
-            return
-        chunk = self.snapshot.array(f"features/{self.feature.id}/{segment}/{name}").chunks[0]
+    def _ranges(self, keep: NDArray[np.bool_], chunk: int) -> Iterator[tuple[int, int]]:
+        """Row ranges on borders of chunks of so many rows that hold at least one wanted row."""
         step = max(1, self.block_rows // chunk) * chunk
         for start in range(0, len(keep), step):
             stop = min(start + step, len(keep))

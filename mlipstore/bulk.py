@@ -51,7 +51,8 @@ def write_group(root: zarr.Group, path: str, attributes: Mapping[str, Any], arra
         document = {**document, "shape": data.shape, "chunk_grid": grid}
         documents[f"{here}/{spec.name}/zarr.json"] = json.dumps(document, indent=2).encode()
         chunks.update((f"{here}/{spec.name}/{key}", value) for key, value in _chunks(spec, data, shape))
-    group = json.dumps({"attributes": sealed(attributes), "zarr_format": 3, "node_type": "group"}, indent=2)
+    said = sealed(attributes) if attributes else {}
+    group = json.dumps({"attributes": said, "zarr_format": 3, "node_type": "group"}, indent=2)
     sync(_set(root.store, [{f"{here}/zarr.json": group.encode()}, documents, chunks]))
     if others:
         made = root[path]

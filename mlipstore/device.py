@@ -34,7 +34,7 @@ class Device(Protocol):
         ...
 
     def send(self, rows: F8) -> Any:
-        """Rows ``(n, M)`` of the host as an array there. What was sent before may still be in use."""
+        """Rows ``(n, M)``, targets or weights of the host as an array there. What was sent before may be in use."""
         ...
 
 
@@ -53,8 +53,8 @@ class Cpu:
 class Cuda:
     """The current CUDA device.
 
-    Rows go through page-locked buffers, two for blocks and two for their targets: while one is on its way, the next is
-    read and copied into the other. Everything is in the order of one stream, so nothing is used before it has arrived.
+    Rows go through a few page-locked buffers in turn: while some are on their way, the next are read and copied into
+    another. Everything is in the order of one stream, so nothing is used before it has arrived.
 
     :raises MissingDependencyError: there is no CuPy
     :raises ComputeError: there is no device, or it cannot be used
@@ -91,7 +91,7 @@ class Cuda:
     def send(self, rows: F8) -> Any:
         self._turn = i = (self._turn + 1) % _BUFFERS
         if self._sent[i] is not None:
-            self._sent[i].synchronize()  # the copy out of this buffer, two blocks ago
+            self._sent[i].synchronize()  # the copy out of this buffer, some arrays ago
         if self._buffers[i] is None or self._buffers[i].size < rows.size:
             self._buffers[i] = self._xpx.empty_pinned(rows.size, dtype=np.float64)
         staged = self._buffers[i][: rows.size].reshape(rows.shape)

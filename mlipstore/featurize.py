@@ -13,7 +13,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from .bulk import RowChunks
+from .bulk import RowChunks, write_group
 from .computing import Baseline, Column, Descriptor
 from .configuration import Batch
 from .errors import ComputeError, MlipstoreError, SettingsError, StoreError, nearest
@@ -24,7 +24,7 @@ from .index import Index, Segment, read_batch
 from .layout import BASELINES, CHUNK_BYTES, FEATURES
 from .leases import claim
 from .provenance import commit_metadata, new_run
-from .store import Address, Repository, Snapshot, StoreConflictError, create_array, write_array
+from .store import Address, Repository, Snapshot, StoreConflictError, Transaction, create_array
 
 #: Rows of a sub-batch in memory at once, in bytes.
 PART_BYTES = 32 << 20
@@ -323,7 +323,7 @@ def _compute(repository: Repository, task: _Task, feature: bool, baseline: bool)
             _write_rows(group, batch, task.feature.descriptor(), task.feature.precision)
         if task.baseline is not None and baseline:
             potential = StoredBaseline.load(snapshot, task.baseline.id).baseline()
-            _write_baseline(tx.group(f"baselines/{task.baseline.id}/{task.segment}"), batch, potential)
+            _write_baseline(tx, f"baselines/{task.baseline.id}/{task.segment}", batch, potential)
 
 
 def parts(batch: Batch, n_columns: int, part_bytes: int = PART_BYTES) -> list[tuple[int, int]]:
@@ -375,11 +375,9 @@ def _require_finite(batch: Batch, data: NDArray[np.float64], rows: NDArray[np.in
         raise ComputeError(f"{batch.place(i)}: the result is not a finite number; are two atoms at the same place?")
 
 
-def _write_baseline(group: zarr.Group, batch: Batch, baseline: Baseline) -> None:
+def _write_baseline(tx: Transaction, path: str, batch: Batch, baseline: Baseline) -> None:
     reference = baseline.evaluate(batch)
     one = np.ones(len(batch), np.int64)
     for data, rows in ((reference.energy, one), (reference.force, batch.n_atoms), (reference.stress, one)):
         _require_finite(batch, data, rows)
-    write_array(group, BASELINES["energy"], reference.energy)
-    write_array(group, BASELINES["force"], reference.force)
-    write_array(group, BASELINES["stress"], reference.stress)
+    write_group(tx.root, path, {}, [(spec, getattr(reference, name)) for name, spec in BASELINES.items()])

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from . import passes, registry
 from .blocks import DesignMatrix
+from .bulk import write_group
 from .cost import pass_seconds
 from .device import open_device
 from .errors import ComputeError, SettingsError
@@ -29,7 +30,7 @@ from .runs.runfile import Fit
 from .schema import Document, canonical, check
 from .solve.factor import Factor
 from .solve.linear import Solution
-from .store import Repository, Snapshot, write_array
+from .store import Repository, Snapshot
 from .weights import GroupTable
 
 Progress = passes.Progress
@@ -77,6 +78,8 @@ class FitResult:
     rows: int
     #: what computed the factor, in this run
     device: str = "cpu"
+    #: of a fit from kept factors: rows that were read because there was no room for theirs
+    rows_not_kept: int = 0
     seconds: float = 0.0
     new: bool = True
     snapshot: str = ""
@@ -92,6 +95,7 @@ class FitResult:
             "new": self.new,
             "snapshot": self.snapshot,
             "rows": self.rows,
+            "rows_not_kept": self.rows_not_kept,
             "columns": len(self.columns) + len(self.constants),
             "device": self.device,
             "rank": self.rank,
@@ -353,7 +357,6 @@ def store_model(repository: Repository, problem: Problem, factor: Factor, result
             result.name, result.snapshot, result.new = load(newest, result.id).name, newest.id, False
             return
         result.name = free_alias(newest, "models", result.id, label)
-        group = tx.group(f"models/{result.id}", {"alias": result.name, "provenance": result.provenance})
         elements = list(result.constants) or []
         columns = {
             "coefficient": result.coefficients,
@@ -362,12 +365,12 @@ def store_model(repository: Repository, problem: Problem, factor: Factor, result
             "element": np.array(elements, object),
             "R": factor.packed(),
         }
-        for name, spec in MODELS.items():
-            write_array(group, spec, columns[name])
-        group = tx.group(f"models/{result.id}/metrics")
-        for name, spec in METRICS.items():
-            values = [getattr(e, name) for e in result.errors]
-            write_array(group, spec, np.array(values, object if spec.dtype == "str" else spec.dtype))
+        attributes = {"alias": result.name, "provenance": result.provenance}
+        here = f"models/{result.id}"
+        write_group(tx.root, here, attributes, [(spec, columns[name]) for name, spec in MODELS.items()])
+        errors = {name: [getattr(e, name) for e in result.errors] for name in METRICS}
+        table = [(s, np.array(errors[k], object if s.dtype == "str" else s.dtype)) for k, s in METRICS.items()]
+        write_group(tx.root, f"{here}/metrics", {}, table)
     result.snapshot = tx.snapshot_id
 
 

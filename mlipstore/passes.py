@@ -155,11 +155,12 @@ def _factor(leaf: _Leaf) -> Factor | None:
         w = table.row_weights(block, table.codes(labels), split, labels.n_atoms)
         w = np.where(split[block.configuration] == TRAIN, w, 0.0)
         used = w > 0
-        if used.all():
-            block.A *= w[:, None]
-            factor.update(device.send(block.A), device.send((w * block.b)[:, None]))
-        elif used.any():
-            factor.update(device.send(block.A[used] * w[used, None]), device.send((w[used] * block.b[used])[:, None]))
+        if not used.any():
+            continue
+        runs, b = block.runs, block.b
+        if not used.all():
+            runs, b, w = [run[used[at]] for at, run in block.pieces()], b[used], w[used]
+        factor.update_runs([device.send(run) for run in runs], device.send(b[:, None]), device.send(w))
     factor.finish()
     return factor if factor.n_rows else None
 
@@ -172,7 +173,7 @@ def _errors(leaf: _Leaf) -> ErrorTable:
     for labels, block in matrix.blocks(table.split, leaf.segments, as_stored=(1, 2)):
         codes, split = table.codes(labels), table.split(labels)
         w = table.row_weights(block, codes, split, labels.n_atoms)
-        r = labels.turned(block.kind, block.row, block.b - block.A @ x)
+        r = labels.turned(block.kind, block.row, block.b - block.times(x))
         b = labels.targets[block.kind][block.row]
         out.add(block.kind, split[block.configuration], codes[block.configuration], r, b, w)
     return out

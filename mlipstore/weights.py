@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from .blocks import Block, DesignMatrix, SegmentGroups
 from .errors import SettingsError
 from .runs.runfile import Fit, GroupSettings
-from .split import TEST, TRAIN, UNUSED, assign, places
+from .split import TEST, TRAIN, UNUSED, assign
 from .units import GPA, LAMMPS_BAR_PER_EV_A3
 
 #: One of these in eV/Å^3. ``bar`` is that of LAMMPS metal units, which FitSNAP's weights refer to.
@@ -64,7 +64,7 @@ class GroupTable:
         """Turn counts into thresholds and count configurations per group and split (one pass over the hashes)."""
         place: dict[str, list[NDArray[np.float64]]] = {}
         for labels in matrix.members():
-            p = places(labels.geometry, self.seed)
+            p = labels.places(self.seed)
             for name in set(labels.group.tolist()):
                 place.setdefault(str(name), []).append(p[(labels.group == name) & labels.live])
         for g, name in enumerate(self.groups):
@@ -89,7 +89,7 @@ class GroupTable:
 
     def split(self, labels: SegmentGroups) -> NDArray[np.int8]:
         """TRAIN, TEST or UNUSED for each configuration of a segment."""
-        p = places(labels.geometry, self.seed)
+        p = labels.places(self.seed)
         out = np.full(len(p), UNUSED, np.int8)
         for name in set(labels.group.tolist()):
             if str(name) not in self.thresholds:

@@ -16,7 +16,9 @@ Config = Annotated[str | None, typer.Option("--config", "-c", help="TOML file wi
 Features = Annotated[str | None, typer.Option(help="Featurization (alias or id), if the store has several.")]
 Folds = Annotated[int, typer.Option(min=0, help="Deal the training configurations into so many folds; 0 = not.")]
 Units = Annotated[str | None, typer.Option(help="standard (meV/atom, meV/Å, GPa) or fitsnap (eV/atom, eV/Å, bar).")]
-Limit = Annotated[str | None, typer.Option(help="Room that the factors may take in the store, e.g. 10GB.")]
+Limit = Annotated[
+    str | None, typer.Option(help="Room for the factors in the store, e.g. 10GB; what spares most rows is kept.")
+]
 
 
 def factor(
@@ -29,14 +31,16 @@ def factor(
     workers: Workers = 0,
     executor_name: ExecutorName = "processes",
     scheduler: Scheduler = None,
+    ref: Ref = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Keep the triangular factors of a fit's rows, so that later fits, searches and cross-validation read none."""
     from mlipstore.fit import prepare
-    from mlipstore.kept.compute import complete, require
+    from mlipstore.kept.compute import complete, require_room
     from mlipstore.kept.compute import plan as plan_verb
     from mlipstore.kept.factors import find
+    from mlipstore.memory import parse_bytes
     from mlipstore.store import Repository
 
     from .present import emit
@@ -45,13 +49,13 @@ def factor(
 
     settings, _ = fit_settings(config, features)
     repository = Repository.open(store)
-    problem = prepare(repository, settings)
+    problem = prepare(repository, settings, ref)
     kept = find(problem.matrix, problem.table, folds)
     chosen = executor(executor_name, workers, scheduler)
     if plan:
-        planned = plan_verb(problem, kept)
+        planned = plan_verb(problem, kept if limit is None else kept.within(parse_bytes(limit)))
         emit(planned, json, lambda: show_factor_plan(planned, chosen.n_workers))
-        require(planned, limit)
+        require_room(planned)
         return
     with Meter("factor", "rows", quiet) as meter:
         result = complete(repository, problem, kept, chosen, meter, command_line(), limit)
@@ -99,6 +103,7 @@ def search(
     workers: Workers = 0,
     executor_name: ExecutorName = "processes",
     scheduler: Scheduler = None,
+    ref: Ref = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -126,7 +131,7 @@ def search(
     repository = Repository.open(store)
     chosen = executor(executor_name, workers, scheduler)
     with Meter("search", "trials", quiet) as meter:
-        result = verb(repository, settings, wanted, chosen, meter.stage, command_line())
+        result = verb(repository, settings, wanted, chosen, meter.stage, command_line(), ref)
     trial = result.study.pick(pick)
     emit(result, json, lambda: show_search(result, trial, units or unit))
     if output is None and name is None:
@@ -134,7 +139,7 @@ def search(
             options = ("--output", "FIT.toml", "--name", "MODEL")
             next_step("search", store, "--config", config, *options, or_else="   [--pick POINT]")
         return
-    best = fit_of(result.study, settings, trial, sorted(Index.load(repository.at()).live_groups()))
+    best = fit_of(result.study, settings, trial, sorted(Index.load(repository.at(ref)).live_groups()))
     if output is not None:
         with written_whole(Path(output)) as part:
             part.write_text(dump_toml(RunFile(fit=best, evaluate=run.evaluate).to_dict()), encoding="utf-8")
@@ -143,7 +148,7 @@ def search(
     if name is not None:
         with Meter("fit", "segments", quiet) as meter:
             model = fit_from_factors(
-                repository, replace(best, name=name), keep=True, executor=chosen, progress=meter.stage,
+                repository, replace(best, name=name), ref, keep=True, executor=chosen, progress=meter.stage,
                 command=command_line(),
             )  # fmt: skip
         if not json:

@@ -140,6 +140,8 @@ def show_fit(result: Any, store: str, units: str, hint: bool = True) -> None:
     elif result.provenance.get("factors"):
         full = result.provenance["factors"]["full"]
         how = "one pass over the rows for the errors" if full else "no rows read; --full adds mean absolute errors"
+        if result.rows_not_kept:
+            how = f"{result.rows_not_kept:,} rows read, whose factors are above the limit; see factor --plan"
         say(f"  {result.rows:,} rows x {columns:,} from kept factors · {duration(result.seconds)} ({how})")
     else:
         where = "" if result.device == "cpu" else f" · on {result.device}"

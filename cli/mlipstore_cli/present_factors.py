@@ -12,12 +12,22 @@ from .tables import alike, next_step, number, say, table
 
 
 def show_factor_plan(plan: Any, workers: int) -> None:
+    from mlipstore.errors import listed
     from mlipstore.memory import human
 
     say(f"  {plan.feature}   {plan.keys:,} triangles of {plan.columns:,} columns = {human(plan.bytes_on_disk)} on disk "
         f"(the rows: {human(plan.bytes_rows)})")  # fmt: skip
     say(f"  to do: {plan.rows_missing:,} rows in {plan.segments_missing} of {plan.segments} segments = "
         f"{human(plan.bytes_missing)}")  # fmt: skip
+    if plan.not_kept:
+        keys, rows, size = (sum(getattr(x, what) for x in plan.not_kept) for what in ("keys", "rows", "bytes"))
+        say(f"  above the limit of {human(plan.limit)}, so not kept: {keys:,} triangles of {len(plan.not_kept)} "
+            f"segments = {human(size)}; each fit reads their {rows:,} rows again, about "
+            f"{duration(plan.seconds_not_kept)}")  # fmt: skip
+        lines = [[x.segment, listed(x.groups), f"{x.keys:,}", human(x.bytes), f"{x.rows:,}"] for x in plan.not_kept]
+        table(["segment", "groups", "triangles", "bytes", "rows"], lines[:_LISTED])
+        if len(lines) > _LISTED:
+            say(f"  and {len(lines) - _LISTED:,} more: --json lists all")
     say(f"  {workers} worker{'s' * (workers != 1)} · {human(plan.bytes_per_worker)} each")
 
 
@@ -27,6 +37,8 @@ def show_factor(result: Any, store: str) -> None:
     else:
         say(f"  {result.rows:,} rows of {result.segments} segments · {duration(result.seconds)} · {result.keys:,} "
             f"factors kept (set {result.set}) · committed {result.snapshot[:8]}")  # fmt: skip
+    if result.not_kept:
+        say(f"  {result.not_kept:,} segments have none, for want of room (--limit): fits read their rows; see --plan")
     next_step("fit", store, "--config", "FIT.toml", "--from-factors")
 
 

@@ -7,7 +7,8 @@ baseline, frame, folds; its id is the hash of that, below the id of the features
 
 Within a set a segment is filed under its name and a hash of the part (training, test, fold, unused) that each of its
 configurations plays. Nothing else is needed to know whether stored factors are the wanted ones: configurations that
-came, went or changed sides give another hash, and only their segment is factored again.
+came, went or changed sides give another hash, and only their segment is factored again. So factors are looked for in
+the newest version first: those that were made later serve an older version of the data as well.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..blocks import DesignMatrix, SegmentGroups
+from ..bulk_read import read_rows
 from ..configuration import F8
 from ..errors import DamagedStoreError
 from ..features import Feature, StoredBaseline
@@ -33,6 +35,8 @@ from ..solve.factor import Factor
 from ..split import SPLITS, TRAIN, UNUSED
 from ..store import Snapshot
 from ..weights import GroupTable
+from .packing import pack, packed_size, unpack
+from .room import DEFAULT_LIMIT, Size, left_out, size_of
 
 I2 = NDArray[np.int16]
 #: Part of a configuration: -1 unused, 0 training, 1 test, 2 + f training in fold f.
@@ -107,12 +111,18 @@ class Leaf:
 
     :param parts: part of each configuration ``(n,)``
     :param live: hash of which configurations count
+    :param stored: a version that has them
     """
 
     segment: str
     parts: I2
     live: str
-    present: bool = False
+    stored: Snapshot | None = None
+
+    @property
+    def present(self) -> bool:
+        """Whether they are stored."""
+        return self.stored is not None
 
     @cached_property
     def name(self) -> str:
@@ -123,7 +133,9 @@ class Leaf:
 class KeptFactors:
     """The factors that a fit needs: which are there, and their triangles.
 
+    :param snapshot: version of the rows
     :param leaves: one per segment that has a part in the fit, sorted by segment
+    :param sizes: what the factors of each segment take; ``limit``: most bytes of all of them
     """
 
     snapshot: Snapshot
@@ -131,6 +143,8 @@ class KeptFactors:
     n_features: int
     elements: list[str]
     leaves: list[Leaf]
+    sizes: dict[str, Size] = field(default_factory=dict)
+    limit: int = DEFAULT_LIMIT
     _cache: dict[str, tuple[list[Key], F8]] = field(default_factory=dict)
 
     @property
@@ -140,7 +154,23 @@ class KeptFactors:
 
     @property
     def missing(self) -> list[Leaf]:
-        return [leaf for leaf in self.leaves if not leaf.present]
+        """Those that are to be kept and are not there."""
+        return [leaf for leaf in self.leaves if not leaf.present and leaf.segment not in self._left_out]
+
+    @property
+    def left_out(self) -> list[Leaf]:
+        """Those that there is no room for: they are computed whenever they are needed."""
+        return [leaf for leaf in self.leaves if leaf.segment in self._left_out]
+
+    @cached_property
+    def _left_out(self) -> frozenset[str]:
+        if not self.sizes:
+            return frozenset()
+        return left_out(self.sizes, frozenset(leaf.segment for leaf in self.leaves if leaf.present), self.limit)
+
+    def within(self, limit: int) -> KeptFactors:
+        """The same with room for so many bytes."""
+        return dataclasses.replace(self, limit=limit)
 
     def trapezoids(self, leaf: Leaf, hold: bool = False) -> Iterator[tuple[Key, F8]]:
         """Keys of a segment and their factors ``(min(rows, n), n)``; computed of the rows where they are not stored.
@@ -158,8 +188,11 @@ class KeptFactors:
 
     def _read(self, leaf: Leaf) -> tuple[list[Key], F8]:
         here = f"{self.settings.path}/{leaf.name}"
-        keys = _from_columns(self.snapshot.attributes(here)["keys"])
-        packed = self.snapshot.read(f"{here}/R")
+        assert leaf.stored is not None
+        keys = _from_columns(leaf.stored.attributes(here)["keys"])
+        packed = read_rows(leaf.stored, here, ["R"])["R"]
+        if packed is None:
+            packed = leaf.stored.read(f"{here}/R")  # which says what is wrong
         if not np.isfinite(packed).all() or len(packed) != sum(packed_size(k.rows, self.n) for k in keys):
             raise DamagedStoreError(f"{self.snapshot.repository.path}: {here} has lost data. Restore it from a copy.")
         return keys, packed
@@ -184,21 +217,39 @@ def find(matrix: DesignMatrix, table: GroupTable, folds: int = 0, only: FactorSe
     """
     leaves = _leaves(matrix, table, 0)
     wanted = only or FactorSet.wanted(matrix, table, folds)
-    snapshot = matrix.snapshot
+    versions = _versions(matrix.snapshot)
     best: tuple[tuple[int, bool, str], FactorSet, list[Leaf]] | None = None
-    stored = [] if only else stored_sets(snapshot, matrix.feature.id)
+    stored = [] if only else [s for v in versions for s in stored_sets(v, matrix.feature.id)]
     for candidate in {wanted.id: wanted, **{s.id: s for s in stored}}.values():
         if not candidate.serves(wanted):
             continue
         mine = _leaves(matrix, table, candidate.folds) if candidate.folds else [dataclasses.replace(x) for x in leaves]
-        have = set(snapshot.names(candidate.path)) if snapshot.exists(candidate.path) else set()
+        have = {name: v for v in versions if v.exists(candidate.path) for name in v.names(candidate.path)}
         for leaf in mine:
-            leaf.present = leaf.name in have
+            leaf.stored = have.get(leaf.name)
         rank = (sum(not leaf.present for leaf in mine), candidate != wanted, candidate.id)
         if best is None or rank < best[0]:
             best = (rank, candidate, mine)
     assert best is not None
-    return KeptFactors(snapshot, best[1], len(matrix.columns), matrix.elements, best[2])
+    kept = KeptFactors(matrix.snapshot, best[1], len(matrix.columns), matrix.elements, best[2])
+    if not only:
+        kept.sizes = {leaf.segment: size_of(matrix, kept.settings, leaf, kept.n) for leaf in kept.leaves}
+        kept.limit = _limit(versions, kept.settings)
+    return kept
+
+
+def _limit(versions: list[Snapshot], settings: FactorSet) -> int:
+    """The room that a set was given."""
+    for snapshot in reversed(versions):
+        if snapshot.exists(settings.path):
+            return int(snapshot.attributes(settings.path).get("limit", DEFAULT_LIMIT))
+    return DEFAULT_LIMIT
+
+
+def _versions(snapshot: Snapshot) -> list[Snapshot]:
+    """Where factors of the rows of a version are looked for: the newest version is the last."""
+    newest = snapshot.repository.find()
+    return [snapshot] if newest == snapshot.id else [snapshot, snapshot.repository.at()]
 
 
 def stored_sets(snapshot: Snapshot, feature: str) -> list[FactorSet]:
@@ -239,27 +290,7 @@ def fold_of(geometry: NDArray[np.uint8], seed: int, folds: int) -> NDArray[np.in
     return np.array([int.from_bytes(d.digest(), "little") % folds for d in digests], np.int64)
 
 
-# --------------------------------------------------------------------- packing
-def packed_size(rows: int, n: int) -> int:
-    """Numbers in the trapezoid of ``rows`` rows and n columns: never more than in the rows themselves."""
-    r = min(rows, n)
-    return r * n - r * (r - 1) // 2
-
-
-def pack(R: F8, rows: int) -> F8:
-    """Column by column what is not zero by construction, so that the first columns are a beginning of it."""
-    n = R.shape[1]
-    return np.asarray(R[: min(rows, n)].T[np.tri(n, min(rows, n), dtype=bool)])
-
-
-def unpack(packed: F8, rows: int, n: int) -> F8:
-    """The trapezoid ``(min(rows, n), n)`` of :func:`pack`."""
-    L = np.zeros((n, min(rows, n)))
-    L[np.tri(*L.shape, dtype=bool)] = packed
-    R: F8 = L.T
-    return R
-
-
+# ------------------------------------------------------------------ attributes
 def columns_of(keys: list[Key]) -> dict[str, list[Any]]:
     """Keys as the attribute that is stored."""
     return {
@@ -317,9 +348,9 @@ def factor_segment(matrix: DesignMatrix, settings: FactorSet, segment: str, part
                 active[k] = Factor(matrix.n_columns, B.shape[1])
             rows = mine == k
             if rows.all():
-                active[k].update(block.A, B)
+                active[k].update_runs(block.runs, B)
             else:
-                active[k].update(block.A[rows], B[rows])
+                active[k].update_runs([run[rows[at]] for at, run in block.pieces()], B[rows])
     finish((len(KINDS), ""))
     keys = [_key(names[k], done[k][0]) for k in sorted(done)]
     return keys, np.concatenate([done[k][1] for k in sorted(done)]) if done else np.zeros(0)

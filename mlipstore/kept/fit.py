@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from ..configuration import F8
-from ..errors import SettingsError
 from ..executors import Executor
 from ..fit import FitResult, Problem, Progress, confirm, evaluate, finished, known, no_rows, prepare, store_model
 from ..index import segments
@@ -27,8 +26,9 @@ from ..solve.linear import Solution
 from ..solve.tree import ReductionTree
 from ..split import TRAIN
 from ..store import Repository
-from .compute import complete, load
-from .factors import FactorSet, KeptFactors, Key, Leaf, find, pack
+from .compute import complete, require_complete
+from .factors import FactorSet, KeptFactors, Key, Leaf, find
+from .packing import pack
 
 #: Factors of at most this share of the allowed memory are read once; larger ones once more for the errors.
 _HELD = 0.25
@@ -170,15 +170,12 @@ def fit_from_factors(
     """
     began = time.perf_counter()
     problem = prepare(repository, settings, ref)
-    if keep:
+    kept = find(problem.matrix, problem.table)
+    if keep and kept.missing:
+        meter = None if progress is None else lambda done, total: progress("factor", done, total)
+        complete(repository, problem, kept, executor, meter, command, limit)
         kept = find(problem.matrix, problem.table)
-        if kept.missing:
-            if ref is not None and ref != repository.branch:
-                raise SettingsError("factors are kept in the newest version: leave out --ref, or --keep-factors.")
-            meter = None if progress is None else lambda done, total: progress("factor", done, total)
-            complete(repository, problem, kept, executor, meter, command, limit)
-            problem = prepare(repository, settings, ref)
-    kept = load(problem)
+    require_complete(problem, kept)
     problem.factors = {**asdict(kept.settings), "id": kept.settings.id, "full": full}
     if problem.snapshot.exists(f"models/{problem.id}"):
         return known(repository, problem, settings.name, command)
@@ -202,6 +199,7 @@ def compute_from_factors(
         errors = evaluate(problem.problem, x, progress) if full else problem.errors(x, progress)
         confirm(factor, solution, errors)
     result = finished(problem.problem, factor, solution, errors)
+    result.rows_not_kept = sum(problem.kept.sizes[leaf.segment].rows for leaf in problem.kept.left_out)
     result.seconds = time.perf_counter() - began
     return result, factor
 

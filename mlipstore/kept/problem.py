@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..blocks import SegmentGroups
 from ..curation.columns import SplitOf
 from ..errors import SettingsError, UnknownNameError
 from ..features import find_model
@@ -64,18 +63,12 @@ def split_of(found: Refit) -> SplitOf:
     matrix, table = found.problem.matrix, found.problem.table
 
     def parts(segment: str) -> NDArray[np.int8]:
-        snapshot, here = matrix.snapshot, f"configurations/{segment}/"
         if segment not in matrix.index.number:  # it came later
             raise SettingsError(
-                f"model {found.model.name!r} was fitted to other data: its parts are those of version {snapshot.id}. "
-                f"Ask for them there, with --ref {snapshot.id[:8]}."
+                f"model {found.model.name!r} was fitted to other data: its parts are those of version "
+                f"{matrix.snapshot.id}. Ask for them there, with --ref {matrix.snapshot.id[:8]}."
             )
-        members = SegmentGroups(
-            segment,
-            snapshot.read(here + "geometry"),
-            snapshot.read(here + "group").astype(object),
-            matrix.selection.of(segment),
-        )
+        members = matrix.members_of(segment)
         return np.where(members.live, table.split(members), UNUSED).astype(np.int8)
 
     return parts

@@ -92,7 +92,7 @@ class Studentised:
         if not used.any():
             return None
         block = Block(
-            block.kind, block.segment, block.A[used], block.b[used], block.configuration[used], block.row[used]
+            block.kind, block.segment, [block.A[used]], block.b[used], block.configuration[used], block.row[used]
         )
         r = block.b - block.A @ self._x
         if labels.reference is not None:

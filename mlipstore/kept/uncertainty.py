@@ -19,7 +19,7 @@ import numpy as np
 from ..computing import Rows
 from ..configuration import F8
 from ..errors import SettingsError
-from ..fit import Progress, prepare
+from ..fit import Progress
 from ..layout import UNCERTAINTY
 from ..metrics import KINDS
 from ..provenance import commit_metadata, new_run
@@ -87,7 +87,6 @@ def uncertainty(
     if kept.missing and repository.at().id == problem.snapshot.id:
         meter = None if progress is None else lambda done, total: progress("factor", done, total)
         complete(repository, problem, kept, None, meter, command)
-        problem = prepare(repository, found.settings)
         kept = find(problem.matrix, problem.table, folds)
     with threadpool_limits(1):
         validation = left_out(FactorProblem(problem, kept), folds, progress)

@@ -210,7 +210,12 @@ def _stream(refit: Refit, chosen: NDArray[np.bool_], selection: Selection | None
         cursor[k] += n
         owner = block.configuration
         yield Rows(
-            k, split[owner], codes[owner], block.b + baseline[k][row], block.b - block.A @ x, keys(labels.name, k, row)
+            k,
+            split[owner],
+            codes[owner],
+            block.b + baseline[k][row],
+            block.b - block.times(x),
+            keys(labels.name, k, row),
         )
 
 

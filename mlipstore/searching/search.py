@@ -93,21 +93,22 @@ def search(
     executor: Executor | None = None,
     progress: Progress | None = None,
     command: str = "search",
+    ref: str | None = None,
 ) -> SearchResult:
     """Run trials until the study has as many as asked for; one that was interrupted continues.
 
     Factors that are missing are computed and kept first.
 
+    :param ref: version of the data; the study is stored in the newest one
     :raises SettingsError: the settings do not go together, or nothing can be predicted
     """
     began = time.perf_counter()
-    problem = prepare(repository, settings)
+    problem = prepare(repository, settings, ref)
     folds = wanted.folds if wanted.validation == "folds" else 0
     kept = find(problem.matrix, problem.table, folds)
     if kept.missing:
         meter = None if progress is None else lambda done, total: progress("factor", done, total)
         complete(repository, problem, kept, executor, meter, command)
-        problem = prepare(repository, settings)
     task = _Task(repository.address, problem.snapshot.id, settings, wanted, 0)
     trials = _trials(task)
     study = _study(repository, problem, wanted, trials, load(problem, folds).settings.id, command)

@@ -166,7 +166,7 @@ class Reweighting:
             return None
         R = aligned(m, m).T
         R[:] = self._R0
-        blas.trmm(m, m, C.ctypes.data, m, R.T.ctypes.data, m)
+        blas.trmm("N", m, m, C.ctypes.data, m, R.T.ctypes.data, m)
         if m == n:
             return np.ascontiguousarray(R)
         full = np.zeros((n, n))

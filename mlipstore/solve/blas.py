@@ -72,10 +72,10 @@ def trsm(side: str, trans: str, m: int, n: int, a: int, lda: int, b: int, ldb: i
     )
 
 
-def trmm(m: int, n: int, a: int, lda: int, b: int, ldb: int) -> None:
-    """B <- A B; A ``m x m`` upper triangular, B ``m x n``."""
+def trmm(trans: str, m: int, n: int, a: int, lda: int, b: int, ldb: int) -> None:
+    """B <- op(A) B; A ``m x m`` upper triangular, B ``m x n``."""
     _function("cython_blas", "dtrmm", 11)(
-        _char("L"), _char("U"), _char("N"), _char("N"), _int(m), _int(n), _double(1.0), a, _int(lda), b, _int(ldb)
+        _char("L"), _char("U"), _char(trans), _char("N"), _int(m), _int(n), _double(1.0), a, _int(lda), b, _int(ldb)
     )
 
 

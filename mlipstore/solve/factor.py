@@ -10,6 +10,7 @@ the digits. Its size does not depend on N. With n = M + T::
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from ..configuration import F8
 from ..errors import InputError
 from .blas import leading
 from .householder import Householder
-from .kernels import BlasKernels, Kernels, chunk_rows, diagonal, kernels_for, to_host
+from .kernels import BlasKernels, Kernels, chunk_rows, copy_rows, diagonal, kernels_for, to_host
 from .preconditioned import Preconditioned
 
 #: Rows, in units of the number of columns, that a triangle must stand for before others are divided by it.
@@ -88,38 +89,62 @@ class Factor:
 
         Neither is changed. :class:`NonFiniteRowError` for a NaN or an infinity; the factor is then to be dropped.
         """
-        a, b = _array(A), _array(B)
+        self.update_runs([_array(A)], B)
+
+    def update_runs(self, runs: Sequence[Any], B: ArrayLike, weights: Any = None) -> None:
+        """:meth:`update` with rows that lie in several arrays one after another, multiplied by their weights.
+
+        Equal to the bit to ``update(w A, w B)`` of all of them, without the copies.
+
+        :param runs: ``(rows_i, M)`` each; B ``(rows, T)`` of all of them
+        :param weights: ``(rows,)``; all one if None
+        """
+        b = _array(B)
         if b.ndim == 1 and self.n_targets == 1:
             b = b[:, None]
-        if a.shape != (len(b), self.n_columns) or b.shape != (len(a), self.n_targets):
+        total = sum(map(len, runs))
+        if any(a.ndim != 2 or a.shape[1] != self.n_columns for a in runs) or b.shape != (total, self.n_targets):
             raise ValueError(
-                f"block of shapes {a.shape} and {b.shape}, expected (rows, {self.n_columns}) and "
-                f"(rows, {self.n_targets})"
+                f"block of shapes {', '.join(str(a.shape) for a in runs)} and {b.shape}, expected "
+                f"(rows, {self.n_columns}) and (rows, {self.n_targets})"
             )
-        if not self._chosen:
-            self._use(kernels_for(a))
+        if not self._chosen and runs:
+            self._use(kernels_for(runs[0]))
+        if weights is not None:
+            b = b * weights[:, None]
         chunk, M = self._kernels.chunk_rows(self.n), self.n_columns
         start = 0
-        while start < len(a):
-            whole = self._pending == 0 and len(a) - start >= chunk
-            if whole:
-                stop = start + chunk
-                if self._accumulate([a[start:stop], b[start:stop]]):
-                    self.n_rows += chunk
-                    self._add_squares(b[start:stop])
+        while start < total:
+            stop, refused = start + chunk - self._pending, False
+            if stop <= total and self._can_accumulate():
+                # all that a chunk takes is there: nothing is gathered
+                parts = list(_cut(runs, weights, start, stop))
+                targets = b[start:stop]
+                if self._pending:
+                    head = self._gathered[: self._pending]
+                    parts.insert(0, (head[:, :M], None))
+                    targets = self._kernels.xp.concatenate([head[:, M : self.n], targets])
+                if self._accumulate(parts, targets):
+                    self.n_rows += stop - start
+                    self._pending = 0
+                    self._add_squares(targets)
                     start = stop
                     continue
+                refused = True
             if self._gathered is None:
                 self._gathered = self._kernels.zeros(chunk, leading(self.n))
-            stop = min(start + chunk - self._pending, len(a))
+            stop = min(stop, total)
             rows = self._gathered[self._pending : self._pending + stop - start]
-            rows[:, :M] = a[start:stop]
+            at = 0
+            for a, w in _cut(runs, weights, start, stop):
+                copy_rows(self._kernels.xp, a, w, rows[at : at + len(a), :M])
+                at += len(a)
             rows[:, M : self.n] = b[start:stop]
             _check_finite(rows[:, : self.n], start, M)
             self._pending += stop - start
             self.n_rows += stop - start
             if self._pending == chunk:
-                self._flush(refused=whole)
+                self._flush(refused)
             start = stop
 
     def merge(self, other: Factor) -> None:
@@ -222,13 +247,18 @@ class Factor:
             self._L[:] = kernels.xp.asarray(to_host(L))
         self._kernels, self._chosen = kernels, True
 
-    def _accumulate(self, parts: list[Any]) -> bool:
-        """Try to take rows in on the preconditioner; there must be enough rows in the triangle."""
+    def _can_accumulate(self) -> bool:
+        """Whether there is a preconditioner, or are enough rows in the triangle to make it one."""
+        enough = self.n_rows - self._pending >= _START * self.n and self._kernels.preconditions(self.n)
+        return self._preconditioned is not None or enough
+
+    def _accumulate(self, parts: list[tuple[Any, Any]], targets: Any) -> bool:
+        """Try to take rows, with their weights, and weighted targets in on the preconditioner."""
+        if not self._can_accumulate():
+            return False
         if self._preconditioned is None:
-            if self.n_rows - self._pending < _START * self.n or not self._kernels.preconditions(self.n):
-                return False
             self._preconditioned = Preconditioned(self._kernels, self._L, self.n)
-        return self._preconditioned.accumulate(parts)
+        return self._preconditioned.accumulate(parts, targets)
 
     def _flush(self, refused: bool = False) -> None:
         """Fold the gathered rows in, by Householder transformations if the preconditioner has ``refused`` them."""
@@ -242,7 +272,8 @@ class Factor:
         worthwhile = rows == len(self._gathered) or (
             self._preconditioned is not None and not self._preconditioned.empty
         )
-        accepted = not refused and worthwhile and self._accumulate([X[:, : self.n]])
+        M = self.n_columns
+        accepted = not refused and worthwhile and self._accumulate([(X[:, :M], None)], X[:, M : self.n])
         self._pending = 0
         if not accepted:
             if self._preconditioned is not None:
@@ -267,6 +298,16 @@ class Factor:
 
     def _add_squares(self, targets: Any) -> None:
         self._squares = _add_pairs(self._squares, (_squares(to_host(targets)), np.zeros(self.n_targets)))
+
+
+def _cut(runs: Sequence[Any], weights: Any, start: int, stop: int) -> Iterator[tuple[Any, Any]]:
+    """Rows ``start:stop`` of arrays that lie one after another, with their weights."""
+    first = 0
+    for run in runs:
+        low, high = max(start - first, 0), min(stop - first, len(run))
+        if low < high:
+            yield run[low:high], None if weights is None else weights[first + low : first + high]
+        first += len(run)
 
 
 def _array(values: ArrayLike) -> Any:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from .blas import leading
-from .kernels import Kernels, diagonal, to_host
+from .kernels import Kernels, copy_rows, diagonal, to_host
 
 #: Largest squared column norm of W that is accepted for one chunk of rows, and in G before R0 is replaced. Its root
 #: bounds the condition number of what is squared, i.e. the digits that can be lost against Householder QR.
@@ -38,6 +38,7 @@ class Preconditioned:
         self._in_a_row = self._pause = 0
         self._live: Any = np.arange(n)
         self._is_open = False
+        self._divisor: Any = None
         self._empty = True
         self._W: Any = kernels.zeros(kernels.chunk_rows(n), leading(n))
         self._G: Any = kernels.zeros(n, leading(n))
@@ -47,14 +48,18 @@ class Preconditioned:
         """Whether all rows are in ``L``."""
         return self._empty
 
-    def accumulate(self, parts: list[Any]) -> bool:
-        """Take in rows, given as arrays side by side that together have n columns; False if they are refused."""
+    def accumulate(self, parts: list[tuple[Any, Any]], targets: Any) -> bool:
+        """Take in rows, in arrays below each other with the weights of their rows; False if they are refused.
+
+        :param parts: rows ``(k_i, M)`` without the targets, and weights ``(k_i,)`` or None
+        :param targets: of all of them, weighted ``(k, n - M)``
+        """
         if self._pause:
             self._pause -= 1
             return False
         if not self._is_open:
             self._open()
-        accepted = self._try(parts)
+        accepted = self._try(parts, targets)
         if accepted:
             self._in_a_row = 0
         else:
@@ -96,18 +101,23 @@ class Preconditioned:
         floor = _EPS * norms[self._live]
         pivots = diagonal(self.L, m)
         pivots[:] = xp.where(xp.abs(pivots) < floor, xp.copysign(floor, pivots), pivots)
+        self._divisor = self.kernels.divisor(self.L, m)
         self._is_open = True
 
-    def _try(self, parts: list[Any]) -> bool:
+    def _try(self, parts: list[tuple[Any, Any]], targets: Any) -> bool:
         m = len(self._live)
-        W = self._W[: len(parts[0])]
-        for i, source, target in self._copies(tuple(part.shape[1] for part in parts)):
-            if target is not None:
-                W[:, target] = parts[i][:, source]
-            elif bool(parts[i][:, source].any()):  # a column comes alive
-                return False
+        W = self._W[: len(targets)]
+        T = targets.shape[1]
+        for i, source, target in self._copies((self.n - T, T)):
+            first = 0
+            for rows, weights in [(targets, None)] if i else parts:
+                if target is not None:
+                    copy_rows(self.kernels.xp, rows[:, source], weights, W[first : first + len(rows), target])
+                elif bool(rows[:, source].any()):  # a column comes alive
+                    return False
+                first += len(rows)
         with np.errstate(all="ignore"):
-            self.kernels.divide(self.L, W, m)
+            self.kernels.divide(self._divisor, W, m)
             squares = self.kernels.xp.einsum("ij,ij->j", W[:, :m], W[:, :m])
         largest = float(squares.max()) if m else 0.0
         if not largest <= LIMIT:  # large, or not a number

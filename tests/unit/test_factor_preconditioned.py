@@ -196,7 +196,7 @@ def test_triangular_division_and_collapse() -> None:
     for kernels in (BlasKernels(), ArrayKernels(np)):
         L, W, H = kernels.zeros(n, ld), kernels.zeros(400, ld), kernels.zeros(n, ld)
         L[:, :n], W[:, :n], H[:, :n] = R.T, A, G
-        kernels.divide(L, W, n)
+        kernels.divide(kernels.divisor(L, n), W, n)
         np.testing.assert_allclose(W[:, :n] @ R, A, atol=1e-12)
         kernels.gram(W, n, H)
         np.testing.assert_allclose(np.tril(H[:, :n]), np.tril(G + W[:, :n].T @ W[:, :n]), atol=1e-11)
@@ -205,6 +205,48 @@ def test_triangular_division_and_collapse() -> None:
         np.testing.assert_allclose(new.T @ new, R.T @ (np.eye(n) + G) @ R + A.T @ A, rtol=1e-11)
         assert (H == 0).all() and (np.tril(new, -1) == 0).all()
         assert (diagonal(L, n) == np.diag(new)).all()
+
+
+@pytest.mark.parametrize("n", [64, 100, 333], ids=str)
+def test_division_by_ill_conditioned_blocks_is_a_substitution(n: int) -> None:
+    """Inverses stand in for blocks that bear it; the residual of rows is that of dtrsm either way."""
+    rng = np.random.default_rng(n)
+    kernels, ld = BlasKernels(), blas.leading(n)
+    columns = rng.standard_normal((4 * n, n))
+    columns[:, 1::3] = columns[:, ::3][:, : len(columns[0, 1::3])] + 1e-7 * columns[:, 1::3]
+    for X, some in ((rng.standard_normal((4 * n, n)), True), (columns, False)):
+        R = np.linalg.qr(X * np.logspace(-6, 6, n), mode="r")
+        L = kernels.zeros(n, ld)
+        L[:, :n] = R.T
+        divisor = kernels.divisor(L, n)
+        assert bool(divisor.inverses) is some
+        A = rng.standard_normal((50, n)) @ R
+        W = kernels.zeros(50, ld)
+        W[:, :n] = A
+        kernels.divide(divisor, W, n)
+        W = W[:, :n]
+        assert (np.abs(W @ R - A) <= 20 * n * np.finfo(float).eps * (np.abs(W) @ np.abs(R))).all()
+
+
+@pytest.mark.parametrize("n", [7, 260], ids=str)
+@pytest.mark.parametrize("seed", range(3), ids=str)
+def test_runs_with_weights_are_the_weighted_rows_to_the_bit(n: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    rows = 9000
+    A, b, w = rng.standard_normal((rows, n)), rng.standard_normal((rows, 2)), rng.uniform(0.1, 9.0, rows)
+    A[:, 3] = np.where(np.arange(rows) > 6000, A[:, 3], 0.0)  # comes alive late
+    once, pieces = Factor(n, 2), Factor(n, 2)
+    once.update(w[:, None] * A, w[:, None] * b)
+    calls = np.sort(rng.integers(0, rows, 4))
+    for part in np.split(np.arange(rows), calls):
+        borders = np.sort(rng.integers(0, len(part) + 1, 5))
+        pieces.update_runs(np.split(A[part], borders), b[part], w[part])
+    assert pieces.packed().tobytes() == once.packed().tobytes()
+    assert pieces.target_squares.tobytes() == once.target_squares.tobytes() and pieces.n_rows == rows
+    if n > 256:
+        assert pieces.refused >= 1
+    with pytest.raises(ValueError, match=r"block of shapes \(3, 7\), \(2, 6\)"):
+        Factor(7).update_runs([np.zeros((3, 7)), np.zeros((2, 6))], np.zeros(5))
 
 
 def test_kernels_follow_the_library_of_the_rows() -> None:

@@ -18,8 +18,9 @@ from mlipstore.index import Index
 from mlipstore.kept import compute as factoring
 from mlipstore.kept.compute import factor, load, plan
 from mlipstore.kept.crossvalidation import cross_validate
-from mlipstore.kept.factors import find, pack, packed_size, unpack
+from mlipstore.kept.factors import find
 from mlipstore.kept.fit import fit_from_factors
+from mlipstore.kept.packing import pack, packed_size, unpack
 from mlipstore.replay import replay
 from mlipstore.runs.runfile import Fit, GroupSettings, PluginTable
 from mlipstore.store import Repository
@@ -247,8 +248,53 @@ def test_the_plan_is_what_is_stored(kept: Repository) -> None:
 def test_too_large_is_refused_before_anything_is_done(copy: Repository) -> None:
     before = copy.at().id
     with pytest.raises(SettingsError, match=r"triangles of 15 columns.*--limit .*kB"):
-        factor(copy, replace(PLAIN, seed=5), limit="10kB")
+        factor(copy, replace(PLAIN, seed=5), limit="100")
     assert copy.at().id == before
+
+
+def test_what_there_is_no_room_for_is_factored_when_it_is_needed(copy: Repository) -> None:
+    settings = replace(PLAIN, seed=5)
+    problem = prepare(copy, settings)
+    wanted = find(problem.matrix, problem.table)
+    limit = int(0.6 * sum(size.bytes for size in wanted.sizes.values()))
+    planned = plan(problem, wanted.within(limit))
+    without = {x.segment for x in planned.not_kept}
+    assert 0 < len(without) < planned.segments and planned.seconds_not_kept > 0
+    assert planned.bytes_on_disk - sum(x.bytes for x in planned.not_kept) == planned.bytes_missing <= limit
+    assert all(x.groups and x.keys and x.rows for x in planned.not_kept)
+    sparing = {name: size.bytes_rows / size.bytes for name, size in wanted.sizes.items()}
+    made = factor(copy, settings, limit=str(limit))
+    assert (made.segments, made.not_kept) == (planned.segments - len(without), len(without))
+    assert max(sparing, key=sparing.__getitem__) not in without
+    assert factor(copy, settings).segments == 0  # the limit is that of the set from here on
+    compare(copy, settings)
+    model = fit_from_factors(copy, replace(settings, seed=5, default=replace(SPLIT, energy=2.5)))
+    assert model.rows_not_kept == sum(x.rows for x in planned.not_kept)
+    assert replay(copy, model.id).equal
+    assert cross_validate(copy, settings).left_out
+    assert factor(copy, settings, limit="1GB").segments == len(without)
+    assert fit_from_factors(copy, replace(settings, default=replace(SPLIT, energy=3.5))).rows_not_kept == 0
+    assert factor(copy, settings, limit=str(limit)).not_kept == 0  # what is there stays
+
+
+def test_factors_of_an_older_version_are_kept_in_the_newest(copy: Repository, tmp_path: Path) -> None:
+    old, settings = copy.at().id, replace(PLAIN, seed=6)
+    index = Index.load(copy.at())
+    with copy.transaction("delete two", {"verb": "test"}, exclusive=True) as tx:
+        state = index.state.copy()
+        state[np.flatnonzero(index.segment == 1)[3:5]] = 1
+        tx.root["index/state"][:] = state
+    assert factor(copy, settings).segments == factor(copy, settings, ref=old).segments + 3 == 4
+    assert factor(copy, settings).segments == 0  # those of the newest version are still there
+    result = fit_from_factors(copy, settings, ref=old)
+    streamed, _ = compute(prepare(copy, settings, old))
+    np.testing.assert_allclose(result.coefficients, streamed.coefficients, rtol=1e-9)
+    assert result.rows == streamed.rows > fit_from_factors(copy, settings).rows
+    assert (
+        cross_validate(copy, settings, ref=old).all.rows["energy"] > cross_validate(copy, settings).all.rows["energy"]
+    )
+    kept_too = fit_from_factors(copy, replace(settings, seed=7), ref=old, keep=True)
+    assert kept_too.rows > fit_from_factors(copy, replace(settings, seed=7), keep=True).rows
 
 
 def test_a_damaged_factor_is_not_used(copy: Repository) -> None:

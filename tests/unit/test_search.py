@@ -18,6 +18,7 @@ import pytest
 
 from mlipstore.errors import MemoryLimitError, SettingsError, UnknownNameError
 from mlipstore.fit import compute, prepare
+from mlipstore.index import Index
 from mlipstore.kept.compute import factor, load
 from mlipstore.kept.crossvalidation import cross_validate
 from mlipstore.kept.fit import FactorProblem, fit_from_factors
@@ -295,6 +296,21 @@ def test_missing_optuna_is_told(copy: Repository) -> None:
 
 def test_missing_factors_are_computed_first(copy: Repository) -> None:
     assert len(search(copy, replace(FIT, seed=5), replace(SEARCH, trials=10)).study.errors) >= 10
+
+
+def test_a_search_of_an_older_version_is_of_its_data(copy: Repository) -> None:
+    old, wanted = copy.at().id, replace(SEARCH, trials=10)
+    index = Index.load(copy.at())
+    with copy.transaction("delete some", {"verb": "test"}, exclusive=True) as tx:
+        state = index.state.copy()
+        state[:9] = 1
+        tx.root["index/state"][:] = state
+    newest, before = search(copy, FIT, wanted).study, search(copy, FIT, wanted, ref=old).study
+    assert newest.id != before.id and (newest.base != before.base).all()
+    assert before.attributes["data_snapshot"] == old
+    assert search(copy, FIT, wanted, ref=old).added == 0
+    errors = [e.rmse for e in fit_from_factors(copy, FIT, ref=old).errors if (e.group, e.split) == ("*", "test")]
+    np.testing.assert_allclose(before.base, errors[:4:2], rtol=1e-9)
 
 
 def test_ridge_and_shifts_end_in_the_fit(copy: Repository) -> None:
