@@ -281,10 +281,11 @@ class Store:
         output: str | Path | None = None,
         format: str | None = None,
         zero_stress: str = "missing",
+        executor: Executor | None = None,
         **options: Any,
     ) -> PredictResult:
         """See :func:`mlipstore.predict.predict`; ``options`` are those of :class:`mlipstore.reading.ReadOptions`."""
-        return predict(self.model(model), source, output, ReadOptions(**options), format, zero_stress)
+        return predict(self.model(model), source, output, ReadOptions(**options), format, zero_stress, executor)
 
     def export(self, model: str, prefix: str | Path | None = None, format: str = "lammps-snap",
                check: int = 20) -> ExportResult:  # fmt: skip

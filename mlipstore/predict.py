@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -15,6 +17,8 @@ from .compressed import is_compressed, read_compressed
 from .computing import Reference
 from .configuration import Batch, Configuration
 from .errors import SettingsError
+from .executors import Executor
+from .executors.serial import Serial
 from .files import written_whole
 from .metrics import Entry, ErrorTable
 from .model import Model
@@ -54,12 +58,14 @@ def predict(
     options: ReadOptions | None = None,
     format: str | None = None,
     zero_stress: str = "missing",
+    executor: Executor | None = None,
 ) -> PredictResult:
-    """Predict every configuration of a file or folder, streaming.
+    """Predict every configuration of a file or folder, streaming; the result does not depend on the executor.
 
     :param output: extxyz file for positions and predicted energy, forces and stress (17 digits)
     :param zero_stress: as in :func:`mlipstore.ingest.ingest`: ``missing``: a stress of six zeros is no label;
         ``value``: it means zero pressure
+    :param executor: where configurations are evaluated; here when None, or when workers would come too late
     :raises InputError: the source cannot be read, or a configuration makes no sense
     """
     if zero_stress not in ZERO_STRESS:
@@ -77,9 +83,8 @@ def predict(
 
     errors = _Errors()
     with _written_whole(result.output) as handle:
-        for batch in _batches(configurations()):
-            batch = check(batch, zero_stress, result.checks, result.report)
-            values = model.predict(batch)
+        sound = (check(batch, zero_stress, result.checks, result.report) for batch in _batches(configurations()))
+        for batch, values in _evaluated(model, sound, executor or Serial()):
             result.configurations += len(batch)
             result.atoms += len(batch.number)
             errors.add(batch, values)
@@ -88,6 +93,39 @@ def predict(
                     write_extxyz_frame(handle, batch, values, i)
     result.errors = errors.entries()
     return result
+
+
+@dataclass(frozen=True)
+class _Evaluation:
+    """What a worker does with a batch."""
+
+    model: Model
+
+    def __call__(self, batch: Batch) -> Reference:
+        from threadpoolctl import threadpool_limits
+
+        with threadpool_limits(1):  # the last bits depend on the number of BLAS threads
+            return self.model.predict(batch)
+
+
+def _evaluated(model: Model, batches: Iterator[Batch], executor: Executor) -> Iterator[tuple[Batch, Reference]]:
+    """Batches with what the model says of them, in their order; workers are started for what takes longer than that."""
+    evaluate = _Evaluation(replace(model, snapshot=None))
+    began = time.monotonic()
+    while executor.n_workers > 1 and time.monotonic() - began < executor.warm_up:
+        batch = next(batches, None)
+        if batch is None:
+            return
+        yield batch, evaluate(batch)
+    under_way: deque[Batch] = deque()
+
+    def sent() -> Iterator[Batch]:
+        for batch in batches:
+            under_way.append(batch)
+            yield batch
+
+    for values in executor.map(evaluate, sent()):
+        yield under_way.popleft(), values
 
 
 @contextmanager

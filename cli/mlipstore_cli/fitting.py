@@ -136,6 +136,9 @@ def predict(
     ] = "missing",
     units: Units = None,
     ref: Ref = None,
+    workers: Workers = 0,
+    executor_name: ExecutorName = "processes",
+    scheduler: Scheduler = None,
     json: Json = False,
 ) -> None:
     """Predict energies, forces and stresses of a file; errors are shown where it has labels."""
@@ -152,7 +155,7 @@ def predict(
         stress_unit=stress_unit, stress_sign=stress_sign, group_by=group_by, index=index,
         type_map=tuple((type_map or "").replace(",", " ").split()),
     )  # fmt: skip
-    result = verb(loaded, source, output, options, format, zero_stress)
+    result = verb(loaded, source, output, options, format, zero_stress, executor(executor_name, workers, scheduler))
     emit(result, json, lambda: show_predict(result, units or "standard"))
 
 

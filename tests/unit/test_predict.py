@@ -12,6 +12,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read, write
 
 from mlipstore.errors import ComputeError, InputError, SettingsError
+from mlipstore.executors.processes import Processes
 from mlipstore.predict import predict
 
 from .test_lammps_snap import model_of
@@ -67,3 +68,22 @@ def test_packed_files(tmp_path: Path) -> None:
     predict(MODEL, packed, tmp_path / "b.xyz")
     assert (tmp_path / "a.xyz").read_text() == (tmp_path / "b.xyz").read_text()
     assert len(read(tmp_path / "b.xyz", ":")) == 4
+
+
+def test_workers_say_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the order of the file, to the last digit; an error of a worker leaves no file behind."""
+    monkeypatch.setattr("mlipstore.predict._BATCH_ATOMS", 3)
+    sound, broken = source(tmp_path / "a.xyz", None), source(tmp_path / "b.xyz", None, "AuAl")
+    alone = predict(MODEL, sound, tmp_path / "alone.xyz")
+    workers = Processes(2)
+    try:
+        assert predict(MODEL, sound, tmp_path / "few.xyz", executor=workers).errors == alone.errors
+        assert workers.warm_up > 0  # too little to do to start any
+        list(workers.map(abs, range(2)))
+        assert predict(MODEL, sound, tmp_path / "many.xyz", executor=workers).errors == alone.errors
+        with pytest.raises(ComputeError, match="does not know"):
+            predict(MODEL, broken, tmp_path / "none.xyz", executor=workers)
+    finally:
+        workers.close()
+    assert (tmp_path / "many.xyz").read_bytes() == (tmp_path / "alone.xyz").read_bytes()
+    assert not (tmp_path / "none.xyz").exists()
