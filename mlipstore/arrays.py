@@ -7,7 +7,7 @@ from typing import Any
 
 import zarr
 from numpy.typing import NDArray
-from zarr.codecs import Crc32cCodec
+from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from .layout import FIXED_AXES, ArraySpec, chunk_shape
 from .provenance import content_id
@@ -35,8 +35,12 @@ def create_array(
     row_multiple: int = 1,
     dtype: str | None = None,
     chunk_rows: int | None = None,
+    compressed: bool = False,
 ) -> zarr.Array[Any]:
-    """An empty array of the layout: named axes, unit, crc32c, NaN where nothing was written."""
+    """An empty array of the layout: named axes, unit, crc32c, NaN where nothing was written.
+
+    :param compressed: by Zstandard, for an array that grows: what its last chunk does not hold yet takes no room
+    """
     kind = dtype or spec.dtype
     chunks = chunk_shape(spec, shape, row_multiple)
     if chunk_rows is not None:
@@ -46,7 +50,7 @@ def create_array(
         shape=shape,
         dtype=str if kind == "str" else kind,
         chunks=chunks,
-        compressors=[Crc32cCodec()],
+        compressors=[*([ZstdCodec(level=1)] if compressed else []), Crc32cCodec()],
         fill_value=spec.fill_value,
         dimension_names=spec.dims,
         attributes=dict(spec.attributes()),

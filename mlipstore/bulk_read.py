@@ -12,11 +12,13 @@ import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 import google_crc32c
 import numpy as np
 from numcodecs.vlen import VLenUTF8
+from numcodecs.zstd import Zstd
 from numpy.typing import NDArray
 from zarr.core.sync import sync
 
@@ -24,19 +26,20 @@ from .snapshot import Snapshot
 from .stored_bytes import AS_BYTES
 
 _TYPES = {"float64": "<f8", "float32": "<f4", "int64": "<i8", "int32": "<i4", "uint8": "u1", "bool": "?", "string": "O"}
-_CODECS = (["bytes", "crc32c"], ["vlen-utf8", "crc32c"])
+_CODECS = (["bytes", "crc32c"], ["vlen-utf8", "crc32c"], ["bytes", "zstd", "crc32c"])
 _KEYS = {"name": "default", "configuration": {"separator": "/"}}
 
 
 @dataclass
 class _Plan:
-    """Which chunks of an array are read; ``chunk`` is the shape of one."""
+    """Which chunks of an array are read; ``chunk`` is the shape of one, which may be ``packed`` by Zstandard."""
 
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
     chunk: tuple[int, ...]
     start: int
     stop: int
+    packed: bool
 
     @property
     def first(self) -> int:
@@ -153,7 +156,9 @@ def _plan(text: bytes, start: int, stop: int | None) -> _Plan | None:
         return None
     if not ours or start < 0:
         return None
-    return _Plan(np.dtype(dtype), shape, chunk, start, min(shape[0], shape[0] if stop is None else stop))
+    return _Plan(
+        np.dtype(dtype), shape, chunk, start, min(shape[0], shape[0] if stop is None else stop), "zstd" in codecs
+    )
 
 
 def _rows(plan: _Plan, chunks: Sequence[bytes | BaseException | None]) -> tuple[bool, NDArray[Any] | None]:
@@ -167,11 +172,13 @@ def _rows(plan: _Plan, chunks: Sequence[bytes | BaseException | None]) -> tuple[
         if int(google_crc32c.value(body)).to_bytes(4, "little") != raw[-4:]:
             return False, None
         try:
+            if plan.packed:
+                body = Zstd().decode(body, np.empty(prod(plan.chunk) * plan.dtype.itemsize, np.uint8))
             if plan.dtype == object:
                 data = np.asarray(VLenUTF8().decode(raw[:-4]), object).reshape(plan.chunk)
             else:
                 data = body.view(plan.dtype).reshape(plan.chunk)
-        except ValueError:
+        except (ValueError, RuntimeError):
             return False, None
         low, high = max(plan.start, i * plan.chunk[0]), min(plan.stop, (i + 1) * plan.chunk[0])
         part = data[(slice(low - i * plan.chunk[0], high - i * plan.chunk[0]), *trailing)]

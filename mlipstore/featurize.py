@@ -193,10 +193,14 @@ def featurize(
     total = sum(sizes[name].n_atoms for name in order)
     if len(tasks) <= 1 and executor.warm_up:
         executor = Serial()
+    merged = False
     try:
         busy: list[_Task] = []
         while tasks:
             for i, (name, snapshot_id) in executor.unordered(_compute_segment, tasks):
+                if not name:  # its configurations are in another segment now
+                    merged = True
+                    continue
                 if not snapshot_id:  # another process is at it
                     busy.append(replace(tasks[i], wait=True))
                     continue
@@ -211,6 +215,13 @@ def featurize(
         with suppress(StoreError):  # the first error is the one to tell
             _forget_empty(repository, new, metadata)
         raise
+    if merged:
+        rest = featurize(repository, result.feature, result.baseline, executor, progress, command)
+        result.segments, result.configurations = (
+            result.segments + rest.segments,
+            result.configurations + rest.configurations,
+        )
+        result.atoms, result.snapshot = result.atoms + rest.atoms, rest.snapshot or result.snapshot
     result.seconds = time.perf_counter() - began
     return result
 
@@ -287,7 +298,8 @@ def _enter_baseline(repository: Repository, baseline: StoredBaseline, command: s
 def _compute_segment(task: _Task) -> tuple[str, str]:
     """Compute and commit one segment; runs in a worker, which opens the store itself.
 
-    :return: its name, and the version that has it, empty if another process is at it
+    :return: its name, empty if it was merged with others (``compact``), and the version that has it, empty if another
+        process is at it
     """
     repository = Repository.open(task.store)
     at_feature = None if task.feature is None else f"features/{task.feature.id}/{task.segment}"
@@ -300,6 +312,8 @@ def _compute_segment(task: _Task) -> tuple[str, str]:
             if time.monotonic() > give_up:  # work that is done twice does no harm
                 mine = paths
             snapshot = repository.at()
+            if not snapshot.exists(f"configurations/{task.segment}"):
+                return "", snapshot.id
             if all(map(snapshot.exists, paths)):
                 return task.segment, snapshot.id
             todo = [path for path in mine if not snapshot.exists(path)]
@@ -324,6 +338,12 @@ def _compute(repository: Repository, task: _Task, feature: bool, baseline: bool)
         if task.baseline is not None and baseline:
             potential = StoredBaseline.load(snapshot, task.baseline.id).baseline()
             _write_baseline(tx, f"baselines/{task.baseline.id}/{task.segment}", batch, potential)
+
+        def still_there(root: zarr.Group) -> None:
+            if f"configurations/{task.segment}" not in root:
+                raise StoreConflictError(f"{repository.path}: segment {task.segment} was merged with others meanwhile.")
+
+        tx.at_commit(still_there)
 
 
 def parts(batch: Batch, n_columns: int, part_bytes: int = PART_BYTES) -> list[tuple[int, int]]:

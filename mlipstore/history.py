@@ -19,6 +19,8 @@ from .errors import SettingsError, StoreError, nearest
 
 #: Key of the metadata of a commit that repeats its ancestors, and how many it repeats.
 RECENT, KEPT = "recent", 100
+#: Key of the metadata of a version in which configurations lie in other segments than before.
+RESEGMENTED = "resegmented"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?)?")
 _BACK = re.compile(r"(.*)~(\d{0,9})")

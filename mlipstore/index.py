@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
@@ -21,7 +21,7 @@ from .bulk_read import read_rows
 from .configuration import Batch
 from .errors import DamagedStoreError
 from .layout import ATOMS, CONFIGURATIONS, ArraySpec
-from .store import Snapshot, Transaction, append_rows, sealed
+from .store import Snapshot, Transaction, append_rows, overwrite, sealed
 
 #: States. One is replaced by a configuration of other content; one of which only the place changed, such as its
 #: group, has moved: the same content is in another segment.
@@ -85,7 +85,9 @@ class Index:
         return int(self.start[-1])
 
     def _read(self, name: str) -> NDArray[Any]:
-        data = self.snapshot.read(f"index/{name}")
+        data = read_rows(self.snapshot, "index", [name])[name]
+        if data is None:
+            data = self.snapshot.read(f"index/{name}")  # which says what is wrong
         if len(data) != len(self):
             raise DamagedStoreError(
                 f"{self.snapshot.repository.path}: index/{name} has {len(data):,} rows for {len(self):,} "
@@ -119,6 +121,11 @@ class Index:
         if not parts:
             return np.zeros((0, len(FACTS))), np.zeros((0, 16), np.uint8)
         return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
+
+    def columns(self) -> list[str]:
+        """Names of the arrays that the index has, but for ``segment``."""
+        optional = [n for n in ("facts", "elements") if self.snapshot.exists(f"index/{n}")]
+        return ["uid", "geometry", "position", "state", *optional]
 
     def counts(self) -> Counter[bytes]:
         """How many configurations of each uid were taken in, also of those that were removed or replaced since."""
@@ -246,18 +253,21 @@ def write_segment(tx: Transaction, name: str, batch: Batch) -> None:
 def write_segments(tx: Transaction, batches: Mapping[str, Batch]) -> None:
     """Store batches, each ordered by group, as segments and enter them in the index at commit."""
     for name, batch in batches.items():
-        columns = {key: getattr(batch, key) for key in CONFIGURATIONS} | {"atom_start": batch.atom_start[:-1]}
-        attributes = {"n_configurations": len(batch), "n_atoms": len(batch.number)}
-        write_group(
-            tx.root, f"configurations/{name}", attributes, [(spec, columns[k]) for k, spec in CONFIGURATIONS.items()]
-        )
-        atoms = [(spec, getattr(batch, key)) for key, spec in ATOMS.items() if _has(batch, key)]
-        write_group(tx.root, f"atoms/{name}", {"n_atoms": len(batch.number)}, atoms)
+        write_batch(tx.root, name, batch)
     entries = next((f for f in tx.last if isinstance(f, _Entries)), None)
     if entries is None:
         entries = _Entries()
         tx.at_commit(entries)
     entries.batches.update(batches)
+
+
+def write_batch(root: zarr.Group, name: str, batch: Batch) -> None:
+    """Store a batch, ordered by group, as a segment that the index does not know yet."""
+    columns = {key: getattr(batch, key) for key in CONFIGURATIONS} | {"atom_start": batch.atom_start[:-1]}
+    attributes = {"n_configurations": len(batch), "n_atoms": len(batch.number)}
+    write_group(root, f"configurations/{name}", attributes, [(spec, columns[k]) for k, spec in CONFIGURATIONS.items()])
+    atoms = [(spec, getattr(batch, key)) for key, spec in ATOMS.items() if _has(batch, key)]
+    write_group(root, f"atoms/{name}", {"n_atoms": len(batch.number)}, atoms)
 
 
 def _has(batch: Batch, column: str) -> bool:
@@ -294,6 +304,22 @@ def enter(root: zarr.Group, new: Mapping[str, Batch]) -> None:
         append_rows(index, "elements", np.concatenate([b[1] for b in both]))
     entries = [asdict(describe(name, batch)) for name, batch in new.items()]
     index.attrs.update(sealed({"segments": [*known, *entries]}))
+
+
+def rewrite(root: zarr.Group, segments: Sequence[Segment], columns: Mapping[str, NDArray[Any]]) -> None:
+    """Put other rows in the place of the whole index.
+
+    :param columns: by name, the rows of the segments one after another; ``segment`` is known without
+    """
+    group = root["index"]
+    assert isinstance(group, zarr.Group)
+    number = np.repeat(np.arange(len(segments), dtype=np.int32), [s.n_configurations for s in segments])
+    for name, data in {**columns, "segment": number}.items():
+        array = group[name]
+        assert isinstance(array, zarr.Array)
+        array.resize(data.shape)
+        overwrite(group, name, data)
+    group.attrs.update(sealed({"segments": [asdict(s) for s in segments]}))
 
 
 def describe(name: str, batch: Batch) -> Segment:

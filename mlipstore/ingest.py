@@ -30,6 +30,8 @@ from .store import Repository, Snapshot, StoreConflictError
 _COMMIT_EVERY = 2.0
 #: Commit at least so often, in segments: they wait in memory, for the case that another process is faster.
 _COMMIT_SEGMENTS = 8
+#: Attempts to commit what others were faster with.
+_ATTEMPTS = 5
 
 Progress = Callable[[int, int], None]
 
@@ -374,7 +376,13 @@ class _SegmentWriter:
         try:
             self.result.snapshot = version.commit(message, metadata)
         except (_Overtaken, StoreConflictError):
-            written = self._again(message, metadata)
+            for attempt in range(_ATTEMPTS):  # the lock of a server runs out where a process stands still too long
+                try:
+                    written = self._again(message, metadata)
+                    break
+                except StoreConflictError:
+                    if attempt == _ATTEMPTS - 1:
+                        raise
         self.seen.known.update(written)
         for name, batch in written.items():
             self.result.segments.append(name)

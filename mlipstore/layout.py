@@ -170,3 +170,15 @@ def chunk_shape(spec: ArraySpec, shape: tuple[int, ...], row_multiple: int = 1) 
         width *= max(1, n)
     rows = max(row_multiple, CHUNK_BYTES // width // row_multiple * row_multiple)
     return (max(1, min(rows, shape[0])), *(max(1, n) for n in shape[1:]))
+
+
+def segment_of(path: str) -> str:
+    """The segment that a group or an array belongs to, by its path; empty for one that belongs to none."""
+    parts = path.split("/")
+    if parts[0] in ("configurations", "atoms") and len(parts) > 1:
+        return parts[1]
+    if parts[0] in ("features", "baselines") and len(parts) > 2:
+        return parts[2]
+    if parts[0] == "factors" and len(parts) > 3:
+        return parts[3].partition("-")[0]
+    return ""

@@ -17,11 +17,11 @@ from zarr.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 
 from .errors import SettingsError, StoreError, listed
-from .index import Index
-from .layout import INDEX
+from .history import RESEGMENTED
+from .index import Index, Segment, rewrite
 from .provenance import commit_metadata, new_run
 from .snapshot import Snapshot
-from .store import Commit, Repository, Transaction, overwrite, sealed
+from .store import Commit, Repository, Transaction
 
 _SEGMENTED = ("configurations", "atoms", "features", "baselines", "factors")
 
@@ -87,6 +87,8 @@ def revert(
         tx.message = message or (f"back to {ref}" if back_to else f"revert {undone[0]['message']!r}")
         summary = {"undone": [u["id"] for u in undone], "back_to": result.back_to}
         tx.metadata = commit_metadata("revert", command, new_run(), **summary)
+        if any(RESEGMENTED in c.metadata for s in stretches for c in s.commits):
+            tx.metadata[RESEGMENTED] = True
     result.snapshot = tx.snapshot_id
     return result
 
@@ -194,7 +196,7 @@ class _Undoing:
     def finish(self) -> None:
         """Write the index."""
         if self.index_changed:
-            self.index.write(self.tx.root)
+            self.index.write(self.tx)
 
 
 def _is_of(path: str, segments: set[str]) -> bool:
@@ -228,18 +230,18 @@ def _copy(source: Snapshot, path: str, tx: Transaction) -> None:
 class _IndexState:
     """The index in memory: rows of each segment, in the order of the segments."""
 
-    segments: dict[str, dict[str, Any]]
+    segments: dict[str, Segment]
     columns: dict[str, dict[str, NDArray[Any]]]
+    empty: dict[str, NDArray[Any]]
     place: str
 
     @classmethod
     def of(cls, index: Index) -> _IndexState:
-        names = ["uid", "geometry", "position", "state"]
-        names += [n for n in ("facts", "elements") if index.snapshot.exists(f"index/{n}")]
-        columns = {n: np.array(getattr(index, n)) for n in names}
+        columns = {n: np.array(getattr(index, n)) for n in index.columns()}
         return cls(
-            {s.name: asdict(s) for s in index.segments},
+            {s.name: s for s in index.segments},
             {s.name: {n: c[index.rows(s.name)] for n, c in columns.items()} for s in index.segments},
+            {n: c[:0] for n, c in columns.items()},
             str(index.snapshot.repository.path),
         )
 
@@ -257,9 +259,9 @@ class _IndexState:
                 continue
             if mine is None or (mine["state"][changed] != rows["state"][changed]).any():
                 raise StoreError(
-                    f"{self.place}: later versions have removed, corrected or moved configurations that version "
-                    f"{stretch.after[:8]} ({stretch.commits[0].message!r}) added or changed. Undo them first (log "
-                    f"lists them), or go back to before it: revert --to {stretch.before[:8]}."
+                    f"{self.place}: later versions have removed, corrected, moved or merged configurations that "
+                    f"version {stretch.after[:8]} ({stretch.commits[0].message!r}) added or changed. Undo them first "
+                    f"(log lists them), or go back to before it: revert --to {stretch.before[:8]}."
                 )
             if old is not None:
                 mine["state"] = np.where(changed, old, mine["state"])
@@ -272,23 +274,8 @@ class _IndexState:
             self.segments = {name: self.segments[name] for name in before.segments}
         return added
 
-    def write(self, root: zarr.Group) -> None:
+    def write(self, tx: Transaction) -> None:
         """Store it in the place of the one that is there."""
-        group = root["index"]
-        assert isinstance(group, zarr.Group)
-        sizes = [s["n_configurations"] for s in self.segments.values()]
-        for name in INDEX:
-            if name not in group:  # a store that was made without them stays so
-                continue
-            if name == "segment":
-                data = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
-            else:
-                old = group[name]
-                assert isinstance(old, zarr.Array)
-                empty = np.zeros((0, *old.shape[1:]), old.dtype)
-                data = np.concatenate([empty, *(self.columns[s][name] for s in self.segments)])
-            array = group[name]
-            assert isinstance(array, zarr.Array)
-            array.resize(data.shape)
-            overwrite(group, name, data)
-        group.attrs.update(sealed({"segments": list(self.segments.values())}))
+        every = [self.columns[name] for name in self.segments]
+        columns = {n: np.concatenate([c[n] for c in every] or [none]) for n, none in self.empty.items()}
+        rewrite(tx.root, list(self.segments.values()), columns)

@@ -7,14 +7,11 @@ folder, S3, a web server) is the business of :mod:`mlipstore.places`.
 
 from __future__ import annotations
 
-import glob
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,23 +20,17 @@ import zarr
 from zarr.errors import GroupNotFoundError
 
 from .allocation import keep_little_memory
-from .arrays import append_rows, create_array, fixed_axes, overwrite, sealed, write_array
-from .errors import (
-    DamagedStoreError,
-    MlipstoreError,
-    SettingsError,
-    StoreError,
-    StoreNotFoundError,
-    nearest,
-    unknown_name,
-)
-from .history import RECENT, Commit, References, changed_paths, check_name, read_commit, repeated, walk
+from .arrays import append_rows, create_array, overwrite, sealed, write_array
+from .branches import MAIN, Branches, current_branch
+from .creating import is_store, make_at
+from .errors import DamagedStoreError, MlipstoreError, StoreError, StoreNotFoundError, nearest, unknown_name
+from .history import RECENT, Commit, References, changed_paths, read_commit, repeated, walk
 from .icefiles.seals import check_snapshot, try_to_seal
-from .layout import FORMAT_VERSION, GROUPS, INDEX, ArraySpec
+from .layout import FORMAT_VERSION, GROUPS, ArraySpec
 from .leases import at_work
-from .locks import LOCK_FILE, locked, runs
-from .places import ObjectMissing, Objects, Place, objects_at, place_of
-from .places.storage import storage_of
+from .locks import LOCK_FILE, locked
+from .places import Place, place_of
+from .places.storage import configuration, storage_of
 from .snapshot import Snapshot
 from .store_errors import StoreConflictError, is_ours_to_tell, translate
 
@@ -60,27 +51,6 @@ __all__ = [
     "write_array",
 ]
 
-MAIN = "main"
-_MAIN_REF = f"refs/branch.{MAIN}/ref.json"
-#: Names the branch that is written to, for one process and its workers; above the file in the store.
-BRANCH_VARIABLE = "MLIPSTORE_BRANCH"
-#: File in the store that names the branch, written by ``switch``.
-BRANCH_FILE = "mlipstore.branch"
-#: The last chunk of the index is written anew by every ingest, so it is small.
-_INDEX_CHUNK_ROWS = 4_096
-_TOP_GROUPS = (
-    "configurations",
-    "atoms",
-    "baselines",
-    "features",
-    "factors",
-    "studies",
-    "audits",
-    "models",
-    "annotations",
-    "index",
-)
-
 # its warning about concurrent local commits is answered by our lock; what fails is raised as well as logged
 keep_little_memory()
 icechunk.set_logs_filter("off")
@@ -94,26 +64,17 @@ class Address:
     branch: str
 
 
-class Repository:
-    """A store: an Icechunk repository with our layout. ``at`` reads a version, ``transaction`` makes one.
-
-    :param branch: what is read unless a version is named, and what is written to
-    """
+class Repository(Branches):
+    """A store: an Icechunk repository with our layout. ``at`` reads a version, ``transaction`` makes one."""
 
     def __init__(self, path: Place, repository: icechunk.Repository, branch: str = MAIN) -> None:
-        self.path, self.branch = path, branch
-        self._repository = repository
+        super().__init__(path, repository, branch)
         self._checked: set[str] = set()
 
     @property
     def address(self) -> Address:
         """What :meth:`open` gives this repository for, in any process of this machine."""
         return Address(str(self.path.absolute()), self.branch)
-
-    @cached_property
-    def objects(self) -> Objects:
-        """The files that the store is made of."""
-        return objects_at(self.path)
 
     # ------------------------------------------------------------------ open
     @classmethod
@@ -122,82 +83,14 @@ class Repository:
 
         :raises StoreError: something else is there, or the server would lose commits of concurrent writers
         """
-        from . import __version__
-
         place = place_of(path)
-        if cls.exists(place):
-            raise StoreError(f"{place} is a store already.")
-        if not isinstance(place, Path):
-            return cls._create_remote(place, __version__)
-        if place.exists() and (not place.is_dir() or any(place.iterdir())):
-            raise StoreError(f"{place} exists and is not a store. Choose another name or remove it.")
-        # made beside its place and moved there when complete: a kill leaves no half-made store
-        making = place.parent / f".{place.name}.making-{os.getpid()}"
-        try:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            for left in place.parent.glob(f".{glob.escape(place.name)}.making-*"):
-                if left == making or not runs(left.name.rpartition("-")[2]):
-                    shutil.rmtree(left, ignore_errors=True)
-            making.mkdir()  # Icechunk panics where it cannot
-            cls._make(making, __version__)
-            making.rename(place)
-        except (OSError, icechunk.IcechunkError) as error:
-            shutil.rmtree(making, ignore_errors=True)
-            if cls.exists(place):  # another process was faster
-                return cls.open(place)
-            raise translate(error, str(place), "making the store") from error
+        make_at(place)
         return cls.open(place)
-
-    @classmethod
-    def _create_remote(cls, place: Place, version: str) -> Repository:
-        objects = objects_at(place)
-        with locked(place):
-            if cls.exists(place):  # another process was faster
-                return cls.open(place)
-            if any(found.key != LOCK_FILE for found in objects.listing("")):
-                raise StoreError(f"{place} holds other files and is not a store. Choose another prefix.")
-            # made here and moved there, the branch last: it is a store when it is complete
-            with tempfile.TemporaryDirectory(prefix="mlipstore-") as folder:
-                making = Path(folder, "new")
-                making.mkdir()
-                cls._make(making, version)
-                made = objects_at(making)
-                for key in sorted((f.key for f in made.listing("")), key=lambda key: key.startswith("refs/")):
-                    objects.put(key, made.get(key))
-        return cls.open(place)
-
-    @staticmethod
-    def _make(place: Path, version: str) -> None:
-        """The first version: empty groups and the index."""
-        extra: dict[str, Any] = {"spec_version": 1} if int(icechunk.__version__.split(".")[0]) >= 2 else {}
-        repository = icechunk.Repository.create(storage_of(place), config=_configuration(), **extra)
-        objects = objects_at(place)
-        try_to_seal(objects, repository.lookup_branch(MAIN), str(place))
-        session = repository.writable_session(MAIN)
-        root = zarr.open_group(session.store, mode="a")
-        root.attrs.update(
-            {
-                "mlipstore_format": FORMAT_VERSION,
-                "units": {"length": "Å", "energy": "eV", "force": "eV/Å", "stress": "eV/Å^3, positive in tension"},
-                "created_by": f"mlipstore {version}",
-            }
-        )
-        for name in _TOP_GROUPS:
-            root.create_group(name)
-        make_index(root)
-        root.create_group("card").attrs.update(sealed({"card": {}}))
-        try_to_seal(objects, session.commit("new store", metadata={"verb": "create"}), str(place))
 
     @staticmethod
     def exists(path: str | os.PathLike[str]) -> bool:
         """Whether a store (finished being made) lies at ``path``."""
-        place = place_of(path)
-        if not isinstance(place, Path):
-            return objects_at(place).versioned(_MAIN_REF) is not None
-        try:
-            return (place / _MAIN_REF).parent.is_dir()
-        except OSError as error:  # a folder on the way that may not be entered
-            raise translate(error, str(path), "opening the store") from error
+        return is_store(place_of(path))
 
     @classmethod
     def open(cls, path: str | os.PathLike[str] | Address, branch: str | None = None) -> Repository:
@@ -216,8 +109,8 @@ class Repository:
         if not made:
             raise StoreError(f"{place} is not a store (it has no refs/branch.main). Give the folder that ingest made.")
         try:
-            repository = icechunk.Repository.open(storage_of(place), config=_configuration())
-            chosen = _current_branch(place) if branch is None else branch
+            repository = icechunk.Repository.open(storage_of(place), config=configuration())
+            chosen = current_branch(place) if branch is None else branch
             if chosen != MAIN and chosen not in (known := repository.list_branches()):
                 raise unknown_name("branch", chosen, known)
             next(iter(repository.ancestry(branch=chosen)))  # Zarr takes an unreadable version for an empty one
@@ -310,22 +203,6 @@ class Repository:
         except icechunk.IcechunkError as error:
             raise translate(error, str(self.path), "comparing versions", reading=True) from error
 
-    def branches(self) -> dict[str, str]:
-        """Id of the newest version of each branch."""
-        return {name: str(self._repository.lookup_branch(name)) for name in sorted(self._repository.list_branches())}
-
-    def tags(self) -> dict[str, str]:
-        """Id of the version that each tag names."""
-        return {name: str(self._repository.lookup_tag(name)) for name in sorted(self._repository.list_tags())}
-
-    def names(self) -> dict[str, list[str]]:
-        """Branches and tags of each version that has some."""
-        out: dict[str, list[str]] = {}
-        for table in (self.branches(), self.tags()):
-            for name, id_ in table.items():
-                out.setdefault(id_, []).append(name)
-        return out
-
     # ----------------------------------------------------------------- write
     @contextmanager
     def transaction(self, message: str, metadata: dict[str, Any], exclusive: bool = False) -> Iterator[Transaction]:
@@ -384,87 +261,6 @@ class Repository:
         same = (newest.parent_id, newest.message) == (base, message) and newest.metadata == metadata
         return str(newest.id) if same else None
 
-    # ------------------------------------------------------------------ names
-    def tag(self, name: str, ref: str | None = None) -> str:
-        """Give a version a name for ever; its id.
-
-        :raises StoreError: the name is taken (also by a tag that was deleted), or there is no such version
-        """
-        check_name("tag", name)
-        with self._changing(f"making the tag {name!r}"):
-            self._require_free(name)
-            id_ = self.find(ref)
-            self._repository.create_tag(name, id_)
-        return id_
-
-    def delete_tag(self, name: str) -> None:
-        """Remove a tag; its name cannot be used again."""
-        with self._changing(f"deleting the tag {name!r}"):
-            if name not in (known := self.tags()):
-                raise unknown_name("tag", name, known)
-            self._repository.delete_tag(name)
-
-    def create_branch(self, name: str, ref: str | None = None) -> str:
-        """Begin a line of versions at ``ref``; the id of that version."""
-        check_name("branch", name)
-        with self._changing(f"making the branch {name!r}"):
-            self._require_free(name)
-            id_ = self.find(ref)
-            self._repository.create_branch(name, id_)
-        return id_
-
-    def delete_branch(self, name: str) -> None:
-        """Remove a branch; versions that nothing else leads to go with the next collection of garbage."""
-        with self._changing(f"deleting the branch {name!r}"):
-            if name not in (known := self.branches()):
-                raise unknown_name("branch", name, known)
-            if name in (MAIN, self.branch):
-                raise SettingsError(f"the branch {name!r} is {'needed' if name == MAIN else 'the current one'}.")
-            self._repository.delete_branch(name)
-
-    def switch(self, name: str) -> Repository:
-        """Make a branch the one that commands read and write from now on, for everybody who uses this folder.
-
-        Work that is under way stays on the branch that it began on.
-        """
-        with self._changing(f"switching to {name!r}"):
-            if name not in (known := self.branches()):
-                raise unknown_name("branch", name, known)
-            self.objects.put(BRANCH_FILE, f"{name}\n".encode())
-        return Repository(self.path, self._repository, name)
-
-    @contextmanager
-    def _changing(self, what: str) -> Iterator[None]:
-        try:
-            with locked(self.path):
-                yield
-        except (icechunk.IcechunkError, icechunk.ConflictError, OSError) as error:
-            if isinstance(error, MlipstoreError):
-                raise
-            raise translate(error, str(self.path), what) from error
-
-    def _require_free(self, name: str) -> None:
-        for kind, known in (("tag", self.tags()), ("branch", self.branches())):
-            if name in known:
-                raise StoreError(
-                    f"{self.path} has a {kind} {name!r} already, at {known[name][:8]}. Choose another name."
-                )
-
-
-def _configuration() -> icechunk.RepositoryConfig:
-    """Metadata compressed at level 1: there is a manifest per array, and level 3 clears 1 MB of memory for each."""
-    out = icechunk.RepositoryConfig.default()
-    out.compression = icechunk.CompressionConfig(level=1)
-    return out
-
-
-def make_index(root: zarr.Group) -> None:
-    """An empty index."""
-    index = root.require_group("index")
-    index.attrs.update(sealed({"segments": []}))
-    for spec in INDEX.values():
-        create_array(index, spec, (0, *(fixed_axes(spec)[1:])), chunk_rows=_INDEX_CHUNK_ROWS)
-
 
 @dataclass
 class Transaction:
@@ -490,17 +286,6 @@ class Transaction:
         if attributes:
             group.attrs.update(sealed(attributes))
         return group
-
-
-def _current_branch(place: Place) -> str:
-    """The branch that the environment or the last ``switch`` chose."""
-    chosen = os.environ.get(BRANCH_VARIABLE)
-    if chosen:
-        return chosen
-    try:
-        return objects_at(place).get(BRANCH_FILE).decode("utf-8", "replace").strip() or MAIN
-    except ObjectMissing:
-        return MAIN
 
 
 def _beside(place: Path) -> list[str]:

@@ -17,7 +17,7 @@ from tests.scripts import ROOT, load_make_data, mpiexec, run
 EXAMPLES = sorted((ROOT / "examples").glob("[0-9][0-9]_*.py"))
 
 #: What an example needs, if it is not LAMMPS.
-NEEDS = {"06_dask_cluster": "distributed", "03_mpi": "mpi4py"}
+NEEDS = {"06_dask_cluster": "distributed", "03_mpi": "mpi4py", "07_sharing": "ase"}
 
 
 @pytest.fixture(scope="module")

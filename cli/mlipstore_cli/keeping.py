@@ -1,4 +1,4 @@
-"""``verify`` and ``gc``."""
+"""``verify``, ``compact`` and ``gc``."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from .common import Json, Quiet, Store, command_line
+from .editing import Message
 
 
 def verify(
@@ -48,6 +49,43 @@ def verify(
         raise typer.Exit(1)
 
 
+def compact(
+    store: Store,
+    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Say what it would write, and stop.")] = False,
+    message: Message = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Merge small segments, as many small ingests leave them, into larger ones; what the store holds stays the same.
+
+    Earlier versions stay as they are until gc --expire forgets them. Factors of merged segments are made anew when they
+    are next needed.
+    """
+    from mlipstore.compact import compact as verb
+    from mlipstore.memory import human
+    from mlipstore.store import Repository
+
+    from .present import Meter, emit, say
+    from .tables import next_step
+
+    with Meter("compact", "configurations", quiet) as meter:
+        result = verb(Repository.open(store), dry_run, message, meter, command_line())
+
+    def show() -> None:
+        if not result.merged:
+            say(f"  nothing to do: {result.segments:,} segments, no two of them small and alike")
+            return
+        would = "would become" if dry_run else "became"
+        say(f"  {result.merged:,} of {result.segments:,} segments {would} {result.into:,}, "
+            f"{result.arrays:,} arrays {result.arrays_left:,} · {human(result.bytes)} written again")  # fmt: skip
+        if result.factors:
+            say(f"  kept factors of {result.factors:,} segments {'would have' if dry_run else 'have'} to be made again")
+        if not dry_run:
+            next_step("gc", store, or_else=" --expire AGE")
+
+    emit(result, json, show)
+
+
 def gc(
     store: Store,
     expire: Annotated[
@@ -82,4 +120,5 @@ def gc(
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     app.command()(verify)
+    app.command()(compact)
     app.command()(gc)

@@ -54,20 +54,7 @@ def tag(
     json: Json = False,
 ) -> None:
     """Name a version for ever, or list the names. The name of a tag that was removed cannot be used again."""
-    from mlipstore.store import Repository
-
-    from .present_versions import emit_names, said
-
-    repository = Repository.open(store)
-    _require(name, ref is not None or delete)
-    if name is None:
-        emit_names(repository.tags(), repository, json)
-    elif delete:
-        repository.delete_tag(name)
-        said(f"tag {name} removed", {"removed": name}, json)
-    else:
-        id_ = repository.tag(name, ref)
-        said(f"{id_[:8]} is {name}", {"tag": name, "version": id_}, json)
+    _names("tag", store, name, ref, delete, json)
 
 
 def branch(
@@ -80,22 +67,34 @@ def branch(
     json: Json = False,
 ) -> None:
     """Begin a line of versions of its own, at the newest version or --ref, or list the branches."""
+    _names("branch", store, name, ref, delete, json)
+
+
+def _names(kind: str, store: str, name: str | None, ref: str | None, delete: bool, json: bool) -> None:
+    """Make, remove or list tags or branches."""
+    from mlipstore.errors import SettingsError
     from mlipstore.store import Repository
 
     from .present_versions import emit_names, said
     from .tables import next_step
 
     repository = Repository.open(store)
-    _require(name, ref is not None or delete)
+    make, remove, known = {
+        "tag": (repository.tag, repository.delete_tag, repository.tags),
+        "branch": (repository.create_branch, repository.delete_branch, repository.branches),
+    }[kind]
     if name is None:
-        emit_names(repository.branches(), repository, json)
+        if ref is not None or delete:
+            raise SettingsError("say the NAME that --ref and --delete are about.")
+        emit_names(known(), repository, json)
     elif delete:
-        repository.delete_branch(name)
-        said(f"branch {name} removed", {"removed": name}, json)
+        remove(name)
+        said(f"{kind} {name} removed", {"removed": name}, json)
     else:
-        id_ = repository.create_branch(name, ref)
-        said(f"branch {name} begins at {id_[:8]}", {"branch": name, "version": id_}, json)
-        if not json:
+        id_ = make(name, ref)
+        text = f"branch {name} begins at {id_[:8]}" if kind == "branch" else f"{id_[:8]} is {name}"
+        said(text, {kind: name, "version": id_}, json)
+        if kind == "branch" and not json:
             next_step("switch", store, name)
 
 
@@ -149,14 +148,6 @@ def revert(
             show_difference(diff(repository, result.before, result.snapshot), repository.names())
 
     emit(result, json, show)
-
-
-def _require(name: str | None, options: bool) -> None:
-    """Refuse options that go with a name without one."""
-    from mlipstore.errors import SettingsError
-
-    if name is None and options:
-        raise SettingsError("say the NAME that --ref and --delete are about.")
 
 
 def register(app: typer.Typer) -> None:

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import zarr
 from numpy.typing import NDArray
 
 from .. import registry
+from ..arrays import overwrite
 from ..errors import StoreError, unknown_name
 from ..snapshot import Snapshot
 
@@ -129,6 +131,30 @@ def twins(uid: NDArray[np.uint8]) -> NDArray[np.int32]:
     out = np.zeros(len(raw), np.int32)
     out[order] = np.arange(len(raw)) - first
     return out
+
+
+def renumber(root: zarr.Group, snapshot: Snapshot, uid: NDArray[np.uint8], place: NDArray[np.int64]) -> None:
+    """Let stored audits mean the same copies when the configurations that count come in another order.
+
+    :param root: of the version in the making, ``snapshot`` the one before
+    :param uid: ``(n, 32)``, in the order before
+    :param place: where each was in that order, in the new order ``(n,)``
+    """
+    if not snapshot.exists(HERE):
+        return
+    old, new = twins(uid), np.empty(len(uid), np.int32)
+    new[place] = twins(uid[place])
+    moved = np.flatnonzero(old != new)
+    became = {k.tobytes(): n for k, n in zip(_keys(uid[moved], old[moved]), new[moved], strict=True)}
+    for name in snapshot.names(HERE) if became else ():
+        here = f"{HERE}/{name}"
+        twin = snapshot.read(f"{here}/twin")
+        entries = _keys(snapshot.read(f"{here}/uid"), twin)
+        now = np.array([became.get(k.tobytes(), n) for k, n in zip(entries, twin, strict=True)], np.int32)
+        group = root[here]
+        assert isinstance(group, zarr.Group)
+        if not np.array_equal(now, twin):
+            overwrite(group, "twin", now)
 
 
 def flagged(snapshot: Snapshot, uid: NDArray[np.uint8], check: str | None = None) -> NDArray[np.bool_]:

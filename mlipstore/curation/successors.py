@@ -6,7 +6,7 @@ Rows depend on the geometry, which stays: they are copied, so nothing has to be 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ..arrays import create_array, write_array
 from ..configuration import Batch
 from ..errors import DamagedStoreError
-from ..features import aliases
+from ..features import aliases, computed
 from ..index import group_order, keys, read_batch, segment_name, write_segments
 from ..layout import BASELINES, FEATURES, SEGMENT_ATOMS, SEGMENT_CONFIGURATIONS
 from ..snapshot import Snapshot
@@ -32,10 +32,11 @@ ROWS = {"features": {"A_E": 1, "A_F": 0, "A_S": 6}, "baselines": {"energy": 1, "
 
 
 @dataclass
-class _Piece:
-    """Changed configurations of one old segment.
+class Piece:
+    """Configurations of one old segment.
 
     :param positions: where they are in it, sorted
+    :param new: what becomes of them in a new segment
     """
 
     segment: str
@@ -54,14 +55,8 @@ class Successors:
         self._moved: list[NDArray[np.bool_]] = []
         #: new content hash by old one
         self.successor: dict[bytes, bytes] = {}
-        self._covered = {
-            f"{kind}/{i}": (alias, set(self.snapshot.names(f"{kind}/{i}")))
-            for kind in ("features", "baselines")
-            for i, alias in aliases(self.snapshot, kind).items()
-        }
-        stored = [p for p in self._covered if p.startswith("features")]
-        columns = max((len(self.snapshot.attributes(p)["columns"]) for p in stored), default=1)
-        self.most_atoms = max(1, min(SEGMENT_ATOMS, _HELD // (24 * columns)))
+        self._covered = coverage(self.snapshot)
+        self.most_atoms = most_atoms(self.snapshot, self._covered)
 
     def rows(self) -> NDArray[np.int64]:
         """Rows of the index that were replaced."""
@@ -71,7 +66,7 @@ class Successors:
         """Which of them have the same content as before."""
         return np.concatenate(self._moved)
 
-    def changed(self, change: Callable[[Batch], Batch], changes: Counter[str]) -> Iterator[tuple[Batch, _Piece]]:
+    def changed(self, change: Callable[[Batch], Batch], changes: Counter[str]) -> Iterator[tuple[Batch, Piece]]:
         """Changed configurations, segment by segment; counts what changed."""
         for segment, positions in self.selection.segments():
             whole = read_batch(self.snapshot, segment)
@@ -83,7 +78,7 @@ class Successors:
                 continue
             changes.update({k: int(v.sum()) for k, v in different.items() if v.any()})
             new = Batch.from_configurations(list(new.take(mine)))  # with its hashes
-            yield new, _Piece(segment, positions[mine], old.take(mine), new)
+            yield new, Piece(segment, positions[mine], old.take(mine), new)
 
     @staticmethod
     def _different(old: Batch, new: Batch) -> dict[str, NDArray[np.bool_]]:
@@ -103,9 +98,9 @@ class Successors:
 
     def write(
         self, tx: Transaction, change: Callable[[Batch], Batch], changes: Counter[str]
-    ) -> Iterator[tuple[Batch, _Piece]]:
+    ) -> Iterator[tuple[Batch, Piece]]:
         """As :meth:`changed`, and store them as new segments."""
-        waiting: list[_Piece] = []
+        waiting: list[Piece] = []
         atoms = n = 0
         taken = {s.name for s in self.index.segments}
         for batch, piece in self.changed(change, changes):
@@ -118,11 +113,8 @@ class Successors:
         if waiting:
             self._segment(tx, waiting, taken)
 
-    def _segment(self, tx: Transaction, pieces: list[_Piece], taken: set[str]) -> None:
-        batch = Batch.concatenate([p.new for p in pieces])
-        order = group_order(batch)
-        place = np.arange(len(batch)) if order is None else np.argsort(order)  # of each, in the new segment
-        batch = batch if order is None else batch.take(order)
+    def _segment(self, tx: Transaction, pieces: list[Piece], taken: set[str]) -> None:
+        batch, order = together(pieces)
         name = segment_name(batch, taken)
         taken.add(name)
         write_segments(tx, {name: batch})
@@ -131,45 +123,78 @@ class Successors:
             self._moved.append((p.old.uid == p.new.uid).all(axis=1))
             self.successor.update(zip(keys(p.old.uid), keys(p.new.uid), strict=True))
         for path, (alias, segments) in self._covered.items():
-            if not all(p.segment in segments for p in pieces):
-                if self.snapshot.attributes(path).get("storage") != "none":
-                    self.not_carried.add(alias)
-                continue
-            kind = path.partition("/")[0]
-            group = tx.group(f"{path}/{name}")
-            for array, per in ROWS[kind].items():
-                self._copy(group, path, array, per, pieces, place, batch)
+            if all(p.segment in segments for p in pieces):
+                copy_rows(self.snapshot, tx, path, name, pieces, batch, order)
+            elif self.snapshot.attributes(path).get("storage") != "none":
+                self.not_carried.add(alias)
 
-    def _copy(
-        self, group: zarr.Group, path: str, array: str, per: int, pieces: list[_Piece], place: NDArray[np.int64],
-        batch: Batch,
-    ) -> None:  # fmt: skip
-        """Rows of the old segments in the order of the new one."""
-        features = path.startswith("features")
-        spec = (FEATURES if features else BASELINES)[array]
-        per_atom = 1 if not features else 3
-        first = batch.atom_start[:-1] * per_atom if per == 0 else np.arange(len(batch)) * per
-        source = self.snapshot.array(f"{path}/{pieces[0].segment}/{array}")
-        n = len(batch.number) * per_atom if per == 0 else len(batch) * per
-        out = np.empty((n, *source.shape[1:]), source.dtype)
-        done = 0
-        for p in pieces:
-            counts = p.old.n_atoms * per_atom if per == 0 else np.full(len(p.old), per)
-            here = f"{path}/{p.segment}/{array}"
-            if per == 0:
-                begin = self.snapshot.read(f"configurations/{p.segment}/atom_start")[p.positions] * per_atom
-            else:
-                begin = p.positions * per
-            target = first[place[done : done + len(p.old)]]
-            gather(self.snapshot, here, begin, counts, target, out)
-            done += len(p.old)
-        if features:
-            multiple = {"A_E": 1, "A_F": 3, "A_S": 6}[array]
-            made = create_array(group, spec, out.shape, multiple, {"float32": "f4", "float64": "f8"}[str(out.dtype)])
-            if out.size:
-                made[...] = out
+
+def coverage(snapshot: Snapshot) -> dict[str, tuple[str, set[str]]]:
+    """Alias and segments of each featurization and baseline, by path."""
+    return {
+        f"{kind}/{i}": (alias, set(computed(snapshot, f"{kind}/{i}")))
+        for kind in ("features", "baselines")
+        for i, alias in aliases(snapshot, kind).items()
+    }
+
+
+def most_atoms(snapshot: Snapshot, covered: Iterable[str]) -> int:
+    """Atoms of a segment that is made of others, so that one array of its rows fits the memory."""
+    columns = [len(snapshot.attributes(path)["columns"]) for path in covered if path.startswith("features")]
+    return max(1, min(SEGMENT_ATOMS, _HELD // (24 * max(columns, default=1))))
+
+
+def together(pieces: Sequence[Piece]) -> tuple[Batch, NDArray[np.int64]]:
+    """The new segment of some pieces, ordered by group, and which of their configurations is where in it."""
+    batch = Batch.concatenate([p.new for p in pieces])
+    order = group_order(batch)
+    return (batch, np.arange(len(batch))) if order is None else (batch.take(order), order)
+
+
+def copy_rows(
+    snapshot: Snapshot, tx: Transaction, path: str, name: str, pieces: Sequence[Piece], batch: Batch,
+    order: NDArray[np.int64],
+) -> None:  # fmt: skip
+    """Rows of a featurization or baseline for a new segment, from those of the old ones, which have them all.
+
+    :param batch, order: from :func:`together`
+    """
+    kind, place = path.partition("/")[0], np.argsort(order)
+    group = tx.group(f"{path}/{name}")
+    for array, per in ROWS[kind].items():
+        _copy(snapshot, group, path, array, per, pieces, place, batch)
+
+
+def _copy(
+    snapshot: Snapshot, group: zarr.Group, path: str, array: str, per: int, pieces: Sequence[Piece],
+    place: NDArray[np.int64], batch: Batch,
+) -> None:  # fmt: skip
+    """One array of :func:`copy_rows`."""
+    features = path.startswith("features")
+    spec = (FEATURES if features else BASELINES)[array]
+    per_atom = 1 if not features else 3
+    first = batch.atom_start[:-1] * per_atom if per == 0 else np.arange(len(batch)) * per
+    source = snapshot.array(f"{path}/{pieces[0].segment}/{array}")
+    n = len(batch.number) * per_atom if per == 0 else len(batch) * per
+    out = np.empty((n, *source.shape[1:]), source.dtype)
+    done = 0
+    for p in pieces:
+        counts = p.old.n_atoms * per_atom if per == 0 else np.full(len(p.old), per)
+        here = f"{path}/{p.segment}/{array}"
+        if per == 0:
+            begin = snapshot.read(f"configurations/{p.segment}/atom_start")[p.positions] * per_atom
         else:
-            write_array(group, spec, out)
+            begin = p.positions * per
+        target = first[place[done : done + len(p.old)]]
+        gather(snapshot, here, begin, counts, target, out)
+        done += len(p.old)
+    if features:
+        multiple = {"A_E": 1, "A_F": 3, "A_S": 6}[array]
+        made = create_array(group, spec, out.shape, multiple, {"float32": "f4", "float64": "f8"}[str(out.dtype)])
+        if out.size:
+            made[...] = out
+    else:
+        write_array(group, spec, out)
 
 
 def gather(

@@ -9,8 +9,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import secrets
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from ..errors import MissingDependencyError, StoreError
@@ -19,7 +21,13 @@ from .remote import Remote
 
 #: Requests at once.
 _PARALLEL = 16
-_TRIES = 6
+#: How often a request is made until it succeeds, also by Icechunk.
+TRIES = 6
+#: Seconds until a connection is there, and until an answer comes.
+_CONNECT, _ANSWER = 5, 60
+#: A server that could not be reached is asked only once, and not waited for, for so many seconds: what is left to do
+#: then is to take back locks and leases, and to say so.
+_GONE = 30.0
 
 
 @dataclass(frozen=True)
@@ -48,21 +56,26 @@ class Bucket(Objects):
         self.address = address
         self._session = botocore.session.get_session()
         self._probed = False
+        self._gone = -_GONE
         try:
             self.credentials = self._session.get_credentials()
-            self._client = self._connect()
+            self._client = self._connect(TRIES, _CONNECT, _ANSWER)
             self.endpoint = self._endpoint()
         except BotoCoreError as error:
             raise self._translate(error, "connecting") from error
 
-    def _connect(self) -> Any:
+    @cached_property
+    def _hasty(self) -> Any:
+        return self._connect(1, 2, 5)
+
+    def _connect(self, tries: int, connect: float, answer: float) -> Any:
         import botocore
         from botocore.config import Config
 
         config = Config(
-            retries={"mode": "standard", "total_max_attempts": _TRIES},
-            connect_timeout=10,
-            read_timeout=60,
+            retries={"mode": "standard", "total_max_attempts": tries},
+            connect_timeout=connect,
+            read_timeout=answer,
             max_pool_connections=2 * _PARALLEL,
             # checksums of AWS's own kind are not known to every server; Content-MD5 is
             request_checksum_calculation="when_required",
@@ -93,10 +106,14 @@ class Bucket(Objects):
     def _ask(self, operation: str, key: str, **parameters: Any) -> Any:
         from botocore.exceptions import BotoCoreError, ClientError
 
+        client = self._hasty if time.monotonic() - self._gone < _GONE else self._client
         try:
-            return getattr(self._client, operation)(Bucket=self.address.host, **parameters)
+            answer = getattr(client, operation)(Bucket=self.address.host, **parameters)
+            self._gone = -_GONE
+            return answer
         except ClientError as error:
             code = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+            self._gone = time.monotonic() if code >= 500 else -_GONE
             name = error.response.get("Error", {}).get("Code", "")
             if name == "NoSuchBucket":
                 raise StoreError(f"{self.address}: there is no bucket {self.address.host!r}. Make it first.") from None
@@ -106,6 +123,7 @@ class Bucket(Objects):
                 raise _Changed from None
             raise self._translate(error, key) from None
         except BotoCoreError as error:
+            self._gone = time.monotonic()
             raise self._translate(error, key) from None
 
     def _translate(self, error: Exception, what: str) -> StoreError:
@@ -120,8 +138,8 @@ class Bucket(Objects):
             )
         said = f"the server answers {code} {name}" if code else f"the server cannot be reached ({name})"
         return StoreError(
-            f"{self.address}: {what}: {said}, also after {_TRIES} tries. What was stored before is whole; run the same "
-            "command again."
+            f"{self.address}: {what}: {said}, also when it is asked again. What was stored before is whole; run "
+            "the same command again."
         )
 
     def _name(self, key: str) -> str:
@@ -140,7 +158,7 @@ class Bucket(Objects):
         from botocore.exceptions import BotoCoreError
         from urllib3.exceptions import HTTPError
 
-        for left in reversed(range(_TRIES)):
+        for left in reversed(range(TRIES)):
             try:
                 found = self._ask("get_object", key, Key=self._name(key))
                 data: bytes = found["Body"].read()  # a body that ends early raises

@@ -11,7 +11,7 @@ import icechunk
 from . import Place, objects_at, place_of
 from .gateway import BUCKET, PREFIX, Gateway
 from .http import Web
-from .s3 import Bucket
+from .s3 import TRIES, Bucket
 
 
 def storage_of(place: Place) -> icechunk.Storage:
@@ -51,3 +51,16 @@ class Credentials:
         # asked for again soon: botocore renews those that run out
         again = datetime.datetime.now(datetime.UTC) + datetime.timedelta(minutes=5)
         return icechunk.S3StaticCredentials(now.access_key, now.secret_key, now.token, again)
+
+
+def configuration() -> icechunk.RepositoryConfig:
+    """How Icechunk works for us.
+
+    Metadata is compressed at level 1: there is a manifest per array, and level 3 clears 1 MB of memory for each. A
+    server that does not answer is given up on after seconds; by default its pauses grow to three minutes.
+    """
+    out = icechunk.RepositoryConfig.default()
+    out.compression = icechunk.CompressionConfig(level=1)
+    retries = icechunk.StorageRetriesSettings(max_tries=TRIES, initial_backoff_ms=100, max_backoff_ms=5_000)
+    out.storage = icechunk.StorageSettings(retries=retries)
+    return out

@@ -11,19 +11,21 @@ import json
 import os
 import secrets
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 import zarr
+from numpy.typing import NDArray
 
 from ..curation.annotations import Annotation, load_annotation
 from ..curation.annotations import write as write_annotation
 from ..errors import StoreError
 from ..features import free_alias
-from ..history import Commit, walk
+from ..history import RESEGMENTED, Commit, walk
 from ..icefiles.files import Node
 from ..index import LIVE, MOVED, REPLACED, Index, keys
+from ..layout import segment_of
 from ..locks import locked
 from ..store import Repository, Snapshot, Transaction, append_rows, overwrite, sealed
 from .nodes import chunk, chunk_keys, copy_node, nodes_of
@@ -52,6 +54,8 @@ def put_on_top(repository: Repository, goal: str, command: str) -> tuple[str, in
         raise StoreError(f"{where}: the two have no version in common, so that nothing can be repeated.")
     base = commit.id
     mine.reverse()
+    fitted = any(c.verb in ("fit", "search") for c in mine)
+    mine = _without_merged(repository, base, mine)
     with locked(repository.path):
         for left in raw.list_branches():  # of one that was killed
             if left.startswith(_BRANCH):
@@ -70,7 +74,7 @@ def put_on_top(repository: Repository, goal: str, command: str) -> tuple[str, in
             before = commit.id
         newest = work.find()
         with locked(repository.path):
-            if any(c.verb in ("fit", "search") for c in mine):  # models tell the version they were made of
+            if fitted:  # models tell the version they were made of
                 name = f"before-rebase-{tip[:8]}"
                 if name not in raw.list_tags():
                     raw.create_tag(name, tip)
@@ -82,6 +86,26 @@ def put_on_top(repository: Repository, goal: str, command: str) -> tuple[str, in
     return newest, done
 
 
+def _without_merged(repository: Repository, base: str, mine: list[Commit]) -> list[Commit]:
+    """Versions that can be repeated one by one; where segments were merged among them, what they come to, as one.
+
+    :raises StoreError: a segment that both lines have was merged
+    """
+    merged = next((c for c in mine if RESEGMENTED in c.metadata), None)
+    if merged is None:
+        return mine
+    tip = mine[-1]
+    if Index.load(repository.at(base)).number.keys() - Index.load(repository.at(tip.id)).number.keys():
+        where = repository.path
+        raise StoreError(
+            f"{where}: your version {merged.id[:8]} ({merged.message!r}) merged segments that both lines have, so "
+            f"yours cannot be put on top. Undo it (mlipstore revert {where} {merged.id[:8]}), pull --rebase, then "
+            "compact."
+        )
+    metadata = {k: v for k, v in tip.metadata.items() if k != RESEGMENTED}
+    return [replace(tip, message=f"{len(mine)} versions as one: {tip.message}", metadata=metadata)]
+
+
 class _Step:
     """One version ``after`` another, repeated on top of ``now``."""
 
@@ -89,10 +113,14 @@ class _Step:
         self.before, self.after, self.now, self.tx = before, after, now, tx
         self.a, self.b, self.t = nodes_of(before), nodes_of(after), nodes_of(now)
         self.where = str(now.repository.path)
+        here, there = Index.load(now).number, Index.load(after).number
+        #: segments that they have merged into others, so that nothing more can belong to them
+        self.merged = {name for name in Index.load(before).number if name not in here and name in there}
 
     def apply(self) -> None:
         """:raises StoreError: both changed the same thing"""
         changed = sorted(p for p, node in self.b.items() if self.a.get(p) != node and not _of_index(p))
+        changed = [p for p in changed if segment_of(p) not in self.merged]
         gone = sorted((p for p in self.a if p not in self.b and not _of_index(p)), reverse=True)
         merged: set[str] = set()
         for path in changed:
@@ -182,7 +210,10 @@ class _Step:
         for name in a.number:
             old, new = a.state[a.rows(name)], b.state[b.rows(name)]
             moved = np.flatnonzero(old != new)
-            if not len(moved) or name not in t.number:
+            if not len(moved):
+                continue
+            if name not in t.number:
+                self._elsewhere(t, state, a.uid[a.rows(name)][moved], old[moved], new[moved])
                 continue
             mine = state[t.rows(name)]
             both = moved[(mine[moved] != old[moved]) & (mine[moved] == REPLACED) & (new[moved] == REPLACED)]
@@ -221,6 +252,25 @@ class _Step:
             append_rows(group, "facts", np.concatenate([b.facts[r] for r in which]))
             append_rows(group, "elements", np.concatenate([b.elements[r] for r in which]))
         group.attrs.update(sealed({"segments": [asdict(s) for s in [*t.segments, *added]]}))
+
+    def _elsewhere(
+        self, t: Index, state: NDArray[np.uint8], uid: NDArray[np.uint8], old: NDArray[np.uint8], new: NDArray[np.uint8]
+    ) -> None:
+        """States of configurations that lie in other segments now: found by their content."""
+        rows: dict[bytes, list[int]] = {}
+        wanted = set(keys(uid))
+        for i, key in enumerate(keys(t.uid)):
+            if key in wanted:
+                rows.setdefault(key, []).append(i)
+        for key, a, b in zip(keys(uid), old, new, strict=True):
+            free = next((i for i in rows.get(key, ()) if state[i] == a), None)
+            if free is not None:
+                state[free] = b
+            elif b == REPLACED:
+                raise StoreError(
+                    f"{self.where}: both lines relabelled the same configurations, so yours cannot be put on top. Undo "
+                    "it in one of them (mlipstore revert), and pull again."
+                )
 
 
 def _of_index(path: str) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import DamagedStoreError, StoreError
+from ..history import RESEGMENTED
 from ..icefiles.files import (
     KINDS,
     Chunk,
@@ -22,6 +23,7 @@ from ..icefiles.files import (
     ref_name,
 )
 from ..icefiles.seals import Digest, parse_seal
+from ..layout import segment_of
 from ..places import ObjectMissing, Objects
 from ..sharing.transfer import Progress
 from .report import DERIVED, HARMLESS, LOST, VERSION, Problem, Report
@@ -54,18 +56,6 @@ def severity_of(path: str) -> str:
         return DERIVED
     # a feature's own attributes are its settings; arrays below a segment are rows
     return DERIVED if parts[0] in _DERIVED and len(parts) >= 4 else LOST
-
-
-def segment_of(path: str) -> str:
-    """The segment that an array belongs to, by its path."""
-    parts = path.split("/")
-    if parts[0] in ("configurations", "atoms") and len(parts) > 1:
-        return parts[1]
-    if parts[0] in ("features", "baselines") and len(parts) > 2:
-        return parts[2]
-    if parts[0] == "factors" and len(parts) > 3:
-        return parts[3].rpartition("-")[0]
-    return ""
 
 
 def check_files(objects: Objects, where: str, report: Report, progress: Progress | None = None) -> Found:
@@ -158,9 +148,9 @@ def _transaction(objects: Objects, id_: str, seal: dict[str, Digest], report: Re
 
 
 def _vanished(id_: str, version: Version, found: Found, report: Report) -> None:
-    """Configurations are never taken out of a version: a segment that its parent has must be there."""
+    """Configurations are never taken out of a version: a segment that its parent has must be there, or be merged."""
     before = found.versions.get(version.parent or "")
-    if before is None:
+    if before is None or RESEGMENTED in version.metadata_keys:
         return
     mine = {n.path for n in version.nodes}
     for node in before.nodes:

@@ -8,6 +8,7 @@ import numpy as np
 import zarr
 
 from ..arrays import overwrite, sealed
+from ..creating import make_index
 from ..errors import MlipstoreError, StoreError
 from ..history import walk
 from ..icefiles.files import chunk_is_whole, parse_manifest, parse_ref, parse_snapshot, ref_key
@@ -18,7 +19,7 @@ from ..places import Objects, Place, objects_at, place_of
 from ..provenance import commit_metadata, new_run
 from ..sharing.config import Config
 from ..snapshot import Snapshot
-from ..store import Repository, make_index
+from ..store import Repository
 from .files import check_files
 from .report import DERIVED, VERSION, Report
 

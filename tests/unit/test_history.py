@@ -179,7 +179,7 @@ def test_what_later_versions_build_on_is_not_undone(repository: Repository, tmp_
     removed = remove(repository, "frame < 2").snapshot
     relabel(repository, "frame == 7", Relabel(group="x"))
     ingested = repository.log()[-1].id
-    for id_, words in ((annotated, "annotations/flag-odd"), (ingested, "removed, corrected or moved")):
+    for id_, words in ((annotated, "annotations/flag-odd"), (ingested, "removed, corrected, moved or merged")):
         with pytest.raises(StoreError, match=words) as caught:
             revert(repository, id_)
         assert "--to" in str(caught.value)
