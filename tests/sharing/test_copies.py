@@ -21,6 +21,7 @@ from mlipstore.show import show
 from mlipstore.store import Repository
 
 from ..robustness.content import content, differences, files
+from ..scripts import ROOT, run
 from ..small_store import add, configurations, plugins
 from .servers import KEY, SECRET, web_server
 
@@ -222,3 +223,9 @@ def test_a_push_never_overwrites_a_commit_that_comes_between(
     with pytest.raises(StoreError, match="--rebase"):
         push(a.path)
     assert files(tmp_path / "shared.mlip" / "refs") == before
+
+
+def test_the_example_on_s3(bucket: str, tmp_path: Path) -> None:
+    """The example of sharing with a bucket between the two; it runs with a folder among the examples."""
+    printed = run(ROOT / "examples/07_sharing.py", tmp_path, f"{bucket}/w.mlip")
+    assert printed.count("30 configurations") == 4 and "damaged" not in printed

@@ -14,7 +14,7 @@ from ase import Atoms
 from mlipstore import places, store
 from mlipstore.errors import MlipstoreError
 from mlipstore.fit import fit
-from mlipstore.places import s3
+from mlipstore.places import s3, storage
 from mlipstore.runs.tables import Fit
 from mlipstore.sharing.remote import clone, pull, push
 from mlipstore.store import Repository
@@ -42,7 +42,7 @@ def between(s3: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that is gone is given up on at once."""
-    real = store._configuration
+    real = storage.configuration
 
     def configuration() -> icechunk.RepositoryConfig:
         out = real()
@@ -50,8 +50,8 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
         out.storage = icechunk.StorageSettings(retries=retries)
         return out
 
-    monkeypatch.setattr(store, "_configuration", configuration)
-    monkeypatch.setattr(s3, "_TRIES", 2)
+    monkeypatch.setattr(store, "configuration", configuration)
+    monkeypatch.setattr(s3, "TRIES", 2)
 
 
 def filled(place: str | Path, folder: Path, n: int = 6) -> Repository:
@@ -85,6 +85,24 @@ def test_s3_that_fails_now_and_then(bucket: str, between: Proxy, tmp_path: Path)
     for place in (tmp_path / "b.mlip", f"{bucket}/c.mlip"):
         assert differences(content(str(place)), content(str(here.path))) == []
         assert verify(place).sound
+
+
+def test_s3_that_is_gone(bucket: str, between: Proxy, impatient: None, tmp_path: Path) -> None:
+    """At whatever request: one clear error, what was stored before is whole, and the same again finishes."""
+    rng = random.Random("outage")
+    place = f"{bucket}/a.mlip"
+    between.fault = outage = Outage(float("inf"))
+    made = filled(place, tmp_path / "data")
+    truth = content(place)
+    for _ in range(3):
+        outage.left = rng.randrange(1, 60)
+        with pytest.raises(MlipstoreError):
+            more(made, tmp_path / "data", configurations(12, 2))
+        outage.left = float("inf")
+        now = content(place)
+        assert not {k for k, v in truth.items() if now.get(k) != v and not k.startswith("/index")}
+    more(made, tmp_path / "data", configurations(12, 2))
+    assert verify(place).sound
 
 
 @pytest.mark.parametrize("verb", ["clone", "pull", "push"])

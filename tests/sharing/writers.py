@@ -103,8 +103,11 @@ class Acknowledged:
         return self
 
 
-def check(place: str, said: Acknowledged) -> int:
-    """All that was acknowledged is there, once, and right, in versions that can be read; number of versions."""
+def check(place: str, said: Acknowledged, whole: bool = True) -> None:
+    """All that was acknowledged is there, once, and right, in versions that can be read.
+
+    :param whole: also look at every byte of every version
+    """
     repository = Repository.open(place)
     log = [c.id for c in repository.log()]
     lost = set(said.commits) - set(log)
@@ -117,6 +120,8 @@ def check(place: str, said: Acknowledged) -> int:
         _, reader = reader_for(file, ReadOptions())
         mine = {c.uid() for c in reader.read(file, ReadReport())}
         assert len(mine) == SIZE and mine <= set(have), f"{file.name} is gone"
+    if not whole:
+        return
     for id_ in said.models:
         assert np.isfinite(load(snapshot, id_).coefficients).all()
     waves, slope = Waves(), Slope()
@@ -131,7 +136,6 @@ def check(place: str, said: Acknowledged) -> int:
             assert np.array_equal(snapshot.read(f"{_KINDS[1]}/{s.name}/energy"), slope.evaluate(batch).energy)
     report = verify(place)
     assert report.sound and not report.problems, [str(p) for p in report.problems]
-    return report.versions
 
 
 _KINDS = (f"features/{FEATURE.id}", f"baselines/{BASELINE.id}")
