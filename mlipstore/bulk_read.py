@@ -100,7 +100,7 @@ def read_rows(
 
     :raises DamagedStoreError: stored bytes are damaged or missing
     """
-    found = sync(_read(snapshot.session.store, path, names, start, stop))
+    found = sync(_read(snapshot.store, path, names, start, stop))
     return {
         name: value if done else (snapshot.read(f"{path}/{name}", start, stop))
         for name, (done, value) in found.items()

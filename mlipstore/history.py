@@ -16,6 +16,7 @@ from typing import Any
 import icechunk
 
 from .errors import SettingsError, StoreError, nearest
+from .places.steady import steadily
 
 #: Key of the metadata of a commit that repeats its ancestors, and how many it repeats.
 RECENT, KEPT = "recent", 100
@@ -43,7 +44,7 @@ class Commit:
 
 def _read(repository: icechunk.Repository, id_: str) -> tuple[Commit, list[dict[str, Any]]]:
     """A version, and what it repeats of its ancestors."""
-    info = next(iter(repository.ancestry(snapshot_id=id_)))
+    info = steadily(lambda: next(iter(repository.ancestry(snapshot_id=id_))))
     metadata = dict(info.metadata)
     recent = metadata.pop(RECENT, None) or []
     commit = Commit(info.id, info.message, metadata, info.written_at, info.parent_id)

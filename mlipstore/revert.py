@@ -219,7 +219,7 @@ def _copy(source: Snapshot, path: str, tx: Transaction) -> None:
         if whole:
             keys = [key async for key in source.session.store.list_prefix(prefix)]
         for key in keys:
-            value = await source.session.store.get(key, default_buffer_prototype())
+            value = await source.store.get(key, default_buffer_prototype())
             assert value is not None
             await store.set(key, value)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from itertools import product
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import icechunk
@@ -18,6 +19,7 @@ from zarr.core.sync import sync
 
 from .arrays import DIGEST
 from .errors import DamagedStoreError, MlipstoreError, StoreError
+from .places.steady import Steady
 from .provenance import content_id
 from .schema import canonical
 from .store_errors import is_ours_to_tell, lost_chunk, translate
@@ -33,13 +35,16 @@ class Snapshot:
         self.repository = repository
         self.session = session
         self.id = str(session.snapshot_id)
+        remote = not isinstance(repository.path, Path)
+        #: What Zarr reads from.
+        self.store: Any = Steady(session.store) if remote else session.store
         #: What was made of this version, which never changes, and will be asked for again.
         self.kept: dict[str, Any] = {}
 
     @cached_property
     def root(self) -> zarr.Group:
         with self.reading("the store"):
-            return zarr.open_group(self.session.store, mode="r")
+            return zarr.open_group(self.store, mode="r")
 
     @contextmanager
     def reading(self, path: str) -> Iterator[None]:
@@ -57,7 +62,7 @@ class Snapshot:
         """Names directly below a group, sorted."""
 
         async def children() -> list[str]:
-            return [name async for name in self.session.store.list_dir(path)]
+            return [name async for name in self.store.list_dir(path)]
 
         with self.reading(path):
             return sorted(n for n in sync(children()) if n != "zarr.json")
@@ -100,7 +105,7 @@ class Snapshot:
 
     def array(self, path: str) -> zarr.Array[Any]:
         with self.reading(path):
-            return zarr.open_array(self.session.store, path=path, mode="r")
+            return zarr.open_array(self.store, path=path, mode="r")
 
     def read(self, path: str, start: int = 0, stop: int | None = None) -> NDArray[Any]:
         """Rows ``start:stop`` of an array; bytes that are damaged or missing are an error, never a number."""

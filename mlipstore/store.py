@@ -30,6 +30,7 @@ from .layout import FORMAT_VERSION, GROUPS, ArraySpec
 from .leases import at_work
 from .locks import LOCK_FILE, locked
 from .places import Place, place_of
+from .places.steady import Steady, steadily
 from .places.storage import configuration, storage_of
 from .snapshot import Snapshot
 from .store_errors import StoreConflictError, is_ours_to_tell, translate
@@ -109,12 +110,15 @@ class Repository(Branches):
         if not made:
             raise StoreError(f"{place} is not a store (it has no refs/branch.main). Give the folder that ingest made.")
         try:
-            repository = icechunk.Repository.open(storage_of(place), config=configuration())
+            repository = steadily(lambda: icechunk.Repository.open(storage_of(place), config=configuration()))
             chosen = current_branch(place) if branch is None else branch
             if chosen != MAIN and chosen not in (known := repository.list_branches()):
                 raise unknown_name("branch", chosen, known)
-            next(iter(repository.ancestry(branch=chosen)))  # Zarr takes an unreadable version for an empty one
-            attributes = dict(zarr.open_group(repository.readonly_session(chosen).store, mode="r").attrs)
+            steadily(
+                lambda: next(iter(repository.ancestry(branch=chosen)))
+            )  # Zarr takes an unreadable version for an empty one
+            session = steadily(lambda: repository.readonly_session(chosen))
+            attributes = dict(steadily(lambda: zarr.open_group(session.store, mode="r")).attrs)
         except MlipstoreError:
             raise
         except GroupNotFoundError:
@@ -162,7 +166,7 @@ class Repository(Branches):
             if id_ not in self._checked and isinstance(self.path, Path):  # elsewhere: ``verify`` and ``clone`` do
                 check_snapshot(self.objects, id_, str(self.path))
                 self._checked.add(id_)
-            return Snapshot(self, self._repository.readonly_session(snapshot_id=id_))
+            return Snapshot(self, steadily(lambda: self._repository.readonly_session(snapshot_id=id_)))
         except icechunk.IcechunkError as error:
             raise translate(error, str(self.path), f"reading version {ref or self.branch!r}", reading=True) from error
 
@@ -230,21 +234,25 @@ class Repository(Branches):
             raise translate(error, str(self.path), f"storing ({message})") from error
 
     def _begin(self) -> Transaction:
-        session = self._repository.writable_session(self.branch)
-        return Transaction(zarr.open_group(session.store, mode="a"), session)
+        session = steadily(lambda: self._repository.writable_session(self.branch))
+        return Transaction(self._root(session), session)
+
+    def _root(self, session: icechunk.Session) -> zarr.Group:
+        """What a session writes to, and reads from."""
+        return zarr.open_group(session.store if isinstance(self.path, Path) else Steady(session.store), mode="a")
 
     def _commit(self, tx: Transaction, message: str, metadata: dict[str, Any]) -> None:
         session = tx.session
         if not session.has_uncommitted_changes and not tx.last:
             return
-        session.rebase(icechunk.ConflictDetector())
-        root = zarr.open_group(session.store, mode="a")
+        steadily(lambda: session.rebase(icechunk.ConflictDetector()))
+        root = self._root(session)
         for function in tx.last:
             function(root)
         recent = repeated(self._repository, str(session.snapshot_id), metadata.get("versions"))
         said, base = {**metadata, RECENT: recent}, str(session.snapshot_id)
         try:
-            tx.snapshot_id = session.commit(message, metadata=said)
+            tx.snapshot_id = steadily(lambda: session.commit(message, metadata=said))
         except (icechunk.IcechunkError, icechunk.ConflictError):
             made = self._made_all_the_same(base, message, said)
             if made is None:

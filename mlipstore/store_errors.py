@@ -46,7 +46,15 @@ _REMEDIES = (
         "this file system cannot lock files, so that two writers could lose each other's work. Use another one",
     ),
     (
-        ("dispatch failure", "connection refused", "connection reset", "timed out", "internalerror", "slowdown"),
+        (
+            "dispatch failure",
+            "connection refused",
+            "connection reset",
+            "timed out",
+            "internalerror",
+            "slowdown",
+            "streaming error",
+        ),
         "the server cannot be reached. What was stored before is whole; run the same command again",
     ),
     (

@@ -41,7 +41,7 @@ def chunk(snapshot: Snapshot, key: str) -> bytes:
     :raises StoreError: there are none
     """
     with snapshot.reading(key):
-        found = sync(snapshot.session.store.get(key, default_buffer_prototype()))
+        found = sync(snapshot.store.get(key, default_buffer_prototype()))
     if found is None:
         raise StoreError(f"{snapshot.repository.path}: {key} is missing. Restore the store from a copy.")
     data: bytes = found.to_bytes()

@@ -87,24 +87,6 @@ def test_s3_that_fails_now_and_then(bucket: str, between: Proxy, tmp_path: Path)
         assert verify(place).sound
 
 
-def test_s3_that_is_gone(bucket: str, between: Proxy, impatient: None, tmp_path: Path) -> None:
-    """At whatever request: one clear error, what was stored before is whole, and the same again finishes."""
-    rng = random.Random("outage")
-    place = f"{bucket}/a.mlip"
-    between.fault = outage = Outage(float("inf"))
-    made = filled(place, tmp_path / "data")
-    truth = content(place)
-    for _ in range(3):
-        outage.left = rng.randrange(1, 60)
-        with pytest.raises(MlipstoreError):
-            more(made, tmp_path / "data", configurations(12, 2))
-        outage.left = float("inf")
-        now = content(place)
-        assert not {k for k, v in truth.items() if now.get(k) != v and not k.startswith("/index")}
-    more(made, tmp_path / "data", configurations(12, 2))
-    assert verify(place).sound
-
-
 @pytest.mark.parametrize("verb", ["clone", "pull", "push"])
 def test_copies_when_s3_is_gone(
     verb: str, fresh: Fresh, bucket: str, between: Proxy, impatient: None, tmp_path: Path

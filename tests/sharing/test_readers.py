@@ -10,14 +10,17 @@ import random
 from pathlib import Path
 
 import pytest
+from ase.io import write
 
 from mlipstore.cleaning import gc
 from mlipstore.compact import compact
 from mlipstore.curation.edit import remove, restore
 from mlipstore.index import segments
+from mlipstore.ingest import ingest
 from mlipstore.store import Repository
 from mlipstore.verify import verify
 
+from ..small_store import configurations
 from . import readers, writers
 from .writers import Acknowledged, check
 
@@ -51,12 +54,15 @@ def test_readers_keep_their_version(place: str, tmp_path: Path) -> None:
     for writer in writing:
         _, error = writer.communicate(timeout=HANG)
         assert writer.returncode == 0, error.decode()
-    compact(repository)
+    for seed in (1, 2):  # two that are alike in any case
+        write(tmp_path / f"more-{seed}.xyz", configurations(3, seed, ("more",)))
+        ingest(repository, [tmp_path / f"more-{seed}.xyz"])
+    merged += compact(repository).merged
     for reader in reading:
         out, err = reader.communicate("", timeout=HANG)
         assert reader.returncode == 0, err
         assert int(out) >= 1
-    assert merged
+    assert merged >= 2
     said = Acknowledged.of(logs)
     check(place, said)
     gc(place, grace=0.0)
