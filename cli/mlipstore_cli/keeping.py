@@ -58,7 +58,7 @@ def compact(
 ) -> None:
     """Merge small segments, as many small ingests leave them, into larger ones; what the store holds stays the same.
 
-    Earlier versions stay as they are until gc --expire forgets them. Factors of merged segments are made anew when they
+    Earlier versions stay as they are until gc forgets them. Factors of merged segments are made anew when they
     are next needed.
     """
     from mlipstore.compact import compact as verb
