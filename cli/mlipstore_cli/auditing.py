@@ -39,7 +39,10 @@ def audit(
     where: Annotated[str | None, typer.Option(help="Only configurations for which this is true.")] = None,
     ref: Ref = None,
     check: Annotated[list[str] | None, typer.Option(help="Only this check (repeatable).")] = None,
-    model: Annotated[str | None, typer.Option(help="A model: is any of its test set in its training set?")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="A model: labels off its fit alone, groups in conflict, leakage."),
+    ] = None,
     all_: Annotated[bool, typer.Option("--all", help="List what is in order and what is undecided, too.")] = False,
     plots: Annotated[str | None, typer.Option(metavar="DIR", help="Draw the findings into this folder.")] = None,
     recipe: Annotated[
@@ -110,7 +113,7 @@ def audit(
             repository = Repository.open(sources[0])
             result = verb(repository, ref, where, chosen, meter, check, model)
             apply_waivers(result, repository.at(ref))
-            if ref is None and where is None and not check and not model and not no_store:
+            if ref is None and where is None and not check and not no_store:
                 _keep(repository, result)
         else:
             result = audit_files(sources, options, format, chosen, meter, check)

@@ -39,6 +39,11 @@ def is_check(name: str) -> bool:
     return name.replace("_", "-") in registry.names("checks")
 
 
+def needs_model(name: str) -> bool:
+    """Whether a check looks at a model."""
+    return bool(getattr(registry.get("checks", name), "needs_model", False))
+
+
 @dataclass(frozen=True)
 class Waiver:
     """A person has looked at findings and says that they do not count.
@@ -163,13 +168,18 @@ def flagged(snapshot: Snapshot, uid: NDArray[np.uint8], check: str | None = None
     :param uid: ``(n, 32)``, of the configurations that count, in the order of the index
     :param check: of this check only, with ``-`` or ``_``
     :raises UnknownNameError: there is no such check
-    :raises StoreError: the store has no stored audit
+    :raises StoreError: the store has no stored audit, or none of a model for a check that takes one
     """
     name = None if check is None else chosen_checks([check])[0]
     audit = load(snapshot)
     if audit is None:
         place = snapshot.repository.path
         raise StoreError(f"{place} has no stored audit to say what is flagged. mlipstore audit {place} makes one.")
+    if name is not None and needs_model(name) and not audit.attributes.get("model"):
+        place = snapshot.repository.path
+        raise StoreError(
+            f"the newest audit of {place} looked at no model, which {name} takes: mlipstore audit {place} --model NAME."
+        )
     counts = np.array(
         [
             f["verdict"] in ("warning", "error") and not f["waived"] and name in (None, f["check"])

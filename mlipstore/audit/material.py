@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,9 @@ from ..configuration import F8
 from .finding import Finding
 from .pairs import Pairs
 from .summary import Summary
+
+if TYPE_CHECKING:
+    from ..kept.standing import LeftOut, Standing
 
 I8 = NDArray[np.int64]
 #: A series of volumes: distinct ones, and their span as a fraction of the smallest.
@@ -29,7 +32,8 @@ _SPAN = 0.05
 class Check(Protocol):
     """One file of ``mlipstore/checks/``: a frozen dataclass whose fields are its thresholds, called ``plugin``.
 
-    ``version`` (a class attribute) changes when the same data would get another verdict.
+    ``version`` (a class attribute) changes when the same data would get another verdict. One that looks at a model has
+    another, ``needs_model = True``, and yields nothing where no model was given.
     """
 
     version: int
@@ -55,6 +59,20 @@ class Series:
 
 
 @dataclass
+class ByFit:
+    """What a stored model says about the labels it was fitted to.
+
+    :param standing: how those of each configuration stand to it, over the configurations
+    :param left_out: errors of groups in fits without them; None says ``why_not``
+    """
+
+    model: str
+    standing: Standing
+    left_out: LeftOut | None
+    why_not: str = ""
+
+
+@dataclass
 class Material:
     """Everything about the data that a check may look at.
 
@@ -63,6 +81,7 @@ class Material:
     :param zeros: all-zero stress tensors of each group that were taken as missing when they were read
     :param refused: messages about what could not be read
     :param split: of each configuration: 0 train, 1 test, 2 unused, where a split was given
+    :param fit: what a model says, where one was given
     """
 
     summary: Summary
@@ -73,6 +92,7 @@ class Material:
     zeros: dict[str, int] = field(default_factory=dict)
     refused: list[str] = field(default_factory=list)
     split: NDArray[np.int8] | None = None
+    fit: ByFit | None = None
 
     def groups(self) -> Iterator[tuple[str, I8]]:
         """Name of each group, sorted, and its configurations."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import SettingsError, nearest
+from ..metrics import KINDS
 from ..plot import FORMATS, save_figure, writable_folder
 from ..plotting.style import (
     COLOURS,
@@ -32,16 +33,22 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from ..kept.standing import LeftOut
     from .finding import Finding
 #: Points of a scatter that are drawn, groups of a map.
 _POINTS, _GROUPS = 20_000, 40
+#: Standard errors off the fit from which a label of a suspect configuration is one that stands out.
+_OFF = 4.0
+#: Groups whose names are written beside their points, at most.
+_NAMED = 6
 
 
 def plot(result: AuditResult, directory: str | Path, format: str = "png") -> list[Path]:
     """Draw what the audit warns about.
 
     ``stress-unit-GROUP``: energy and pressure along a series of volumes, or strained pairs; ``energy-force-GROUP``:
-    energy differences against the work of the forces; ``copies``: how many geometries each pair of groups shares.
+    energy differences against the work of the forces; ``copies``: how many geometries each pair of groups shares;
+    ``suspect-label``: residuals and leverages of a model; ``group-conflict``: errors of groups that were left out.
 
     :param directory: made if it is not there
     :raises MissingDependencyError: matplotlib is not installed
@@ -70,6 +77,13 @@ def _figures(result: AuditResult) -> Iterator[tuple[str, Figure]]:
                 yield stem, figure
         elif f.check == "energy-force" and f.verdict in ("warning", "error"):
             yield stem, _work(result, f)
+    if result.data.fit is not None:
+        suspects = [f for f in result.findings if f.check == "suspect-label" and f.verdict == "warning"]
+        if suspects:
+            yield "suspect-label", _suspects(result, suspects)
+        left = result.data.fit.left_out
+        if left is not None and any(f.check == "group-conflict" and f.verdict == "warning" for f in result.findings):
+            yield "group-conflict", _conflicts(result.data.fit.model, left)
     if any(f.check in ("copies", "near-copies") and f.counts for f in result.findings):
         figure = _copies(result)
         if figure is not None:
@@ -152,6 +166,58 @@ def _work(result: AuditResult, f: Finding) -> Figure:
         written_out(ax.xaxis, ax.yaxis)
     heading(figure, f.group, "energies against forces")
     footnote(figure, [f.what, "grey: equal"])
+    return figure
+
+
+def _suspects(result: AuditResult, findings: list[Finding]) -> Figure:
+    """Residuals in standard errors against leverages, a panel for each kind of label; suspects stand out."""
+    assert result.data.fit is not None
+    st = result.data.fit.standing
+    kinds = [k for k in range(len(KINDS)) if np.isfinite(st.studentised[:, k]).any()]
+    told = np.unique(np.concatenate([f.configurations for f in findings]))
+    figure = new_figure(3.9 * len(kinds) + 0.6, 4.4)
+    for ax, k in zip(np.atleast_1d(figure.subplots(1, len(kinds))), kinds, strict=True):
+        known = np.flatnonzero(np.isfinite(st.studentised[:, k]))
+        off = np.intersect1d(told, known[np.abs(st.studentised[known, k]) > _OFF])
+        for which, colour in ((_some(known), GREY), (off, SPLIT_COLOURS[1])):
+            _scatter(
+                ax, np.maximum(st.leverage[which, k], 1e-9), np.maximum(abs(st.studentised[which, k]), 1e-3), colour
+            )
+        ax.set_xscale("log")
+        ax.set_yscale("log")
+        ax.set_xlabel("leverage")
+        ax.set_title(KINDS[k], loc="left")
+    figure.axes[0].set_ylabel("|residual| / standard error")
+    legend(figure.axes[0], list(figure.axes[0].collections)[:2], ["all", "suspect"], loc="upper left")
+    heading(figure, "labels off the fit", f"model {result.data.fit.model}: the farthest row of each configuration")
+    footnote(figure, [shortened(f.what, 40 * len(kinds)) for f in findings[:2]])
+    return figure
+
+
+def _conflicts(model: str, left: LeftOut) -> Figure:
+    """Errors of each group in the fit without it against what that fit expects, a panel for each kind of label."""
+    kinds = [k for k in range(len(KINDS)) if (left.rows[:, k] > 0).any()]
+    figure = new_figure(3.9 * len(kinds) + 0.6, 4.4)
+    for ax, k in zip(np.atleast_1d(figure.subplots(1, len(kinds))), kinds, strict=True):
+        factor, unit = ((1e3, "meV/atom"), (1e3, "meV/Å"), (1 / GPA, "GPa"))[k]
+        mine = np.flatnonzero((left.outside[:, k] > 1e-9) & (left.spread[:, k] > 1e-9))
+        x, y = left.spread[mine, k] * factor, left.outside[mine, k] * factor
+        if not len(mine):
+            continue
+        _scatter(ax, x, y, SPLIT_COLOURS[0])
+        _diagonal(ax, np.concatenate([x, y]))
+        ax.set_xscale("log")
+        ax.set_yscale("log")
+        written: list[float] = []
+        for i in np.argsort(-y / x)[:_NAMED].tolist():
+            if all(abs(np.log(y[i] / other)) > 0.3 for other in written):  # names do not lie on each other
+                plain(ax.annotate(shortened(left.groups[mine[i]], 18), (x[i], y[i]), fontsize=7))
+                written.append(float(y[i]))
+        ax.set_xlabel(f"expected error ({unit})")
+        ax.set_title(KINDS[k], loc="left")
+    figure.axes[0].set_ylabel("error in the fit without the group")
+    heading(figure, "groups against the others", f"model {model}: each group in the fit without it")
+    footnote(figure, ["grey: equal; far above it and no better when fitted: labels that contradict the other groups"])
     return figure
 
 

@@ -27,7 +27,7 @@ from ..reading import ReadOptions
 from ..store import Repository, Snapshot
 from .finding import VERDICTS, Finding, described
 from .flags import chosen_checks
-from .material import Material
+from .material import ByFit, Material
 from .pairs import evaluate
 from .summary import Summary, summarise
 
@@ -124,15 +124,14 @@ def audit(
 
     :param where: only what this expression selects, see :mod:`mlipstore.curation.query`
     :param checks: only these; None = all that are installed
-    :param model: a model whose training and test sets are compared
+    :param model: a model whose training and test sets are compared, and which the labels are compared with
     :raises UnknownNameError: there is no such check or model
     """
     began = time.perf_counter()
     chosen = chosen_checks(checks)
     snapshot = repository.at(ref)
     units, zeros = _as_read(repository, snapshot)
-    split = None if model is None else _split_of(repository, model, ref)
-    data = _material(repository, snapshot, where, executor or Serial(), progress, split)
+    data = _material(repository, snapshot, where, executor or Serial(), progress, _told_by(repository, model, ref))
     data.units, data.zeros = units, zeros
     result = AuditResult(run_checks(data, chosen), data, str(repository.path), snapshot.id)
     result.seconds = time.perf_counter() - began
@@ -248,7 +247,7 @@ def _material(
     where: str | None,
     executor: Executor,
     progress: Progress | None,
-    split: Callable[[str], NDArray[np.int8]] | None = None,
+    told: Callable[[Material, list[_Task]], None] | None = None,
 ) -> Material:
     """Summaries and pairs of the configurations that count."""
     selection = select(snapshot, where)
@@ -278,13 +277,13 @@ def _material(
             at += n
             yield where, partial(read_batch, snapshot, task.segment)
 
-    def told(configurations: int) -> None:
+    def seen(configurations: int) -> None:
         if progress is not None:
             progress(done + int(sum(atoms) * configurations / max(1, len(summary))), total)
 
-    data = Material(summary, evaluate(summary, batches(), told))
-    if split is not None:
-        data.split = np.concatenate([np.zeros(0, np.int8), *(split(t.segment)[t.chosen] for t in tasks)])
+    data = Material(summary, evaluate(summary, batches(), seen))
+    if told is not None:
+        told(data, tasks)
     return data
 
 
@@ -320,18 +319,28 @@ def _units(assumed: dict[str, int]) -> list[str]:
     return sorted({"bar" if u == "lammps-bar" else u for u in found})
 
 
-def _split_of(repository: Repository, model: str, ref: str | None) -> Callable[[str], NDArray[np.int8]]:
-    """Train, test or unused for the configurations of a segment, as a model had them."""
+def _told_by(
+    repository: Repository, model: str | None, ref: str | None
+) -> Callable[[Material, list[_Task]], None] | None:
+    """What enters what a model says: who was trained on, how labels stand to it, groups that were left out."""
+    if model is None:
+        return None
     from ..kept.problem import refit
+    from ..kept.standing import Standing, fitted
     from ..split import UNUSED
 
     problem = refit(repository, model, ref, check_memory=False).problem
     members = {m.name: m for m in problem.matrix.members()}
-    sizes = {s.name: s.n_configurations for s in problem.matrix.index.segments}
 
-    def split(segment: str) -> NDArray[np.int8]:
-        if segment not in members:
-            return np.full(sizes.get(segment, 0), UNUSED, np.int8)
-        return problem.table.split(members[segment])
+    def split(task: _Task) -> NDArray[np.int8]:
+        if task.segment not in members:
+            return np.full(int(task.chosen.sum()), UNUSED, np.int8)
+        return np.asarray(problem.table.split(members[task.segment])[task.chosen], np.int8)
 
-    return split
+    def tell(data: Material, tasks: list[_Task]) -> None:
+        data.split = np.concatenate([np.zeros(0, np.int8), *map(split, tasks)])
+        found = fitted(repository, model, ref)
+        parts = [Standing.none(0), *(found.of(t.segment, t.chosen) for t in tasks)]
+        data.fit = ByFit(found.model, Standing.concatenate(parts), found.left_out, found.why_not)
+
+    return tell

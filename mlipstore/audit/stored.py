@@ -32,7 +32,7 @@ def store(repository: Repository, result: AuditResult, command: str = "") -> str
     :return: the id of the audit
     """
     content = _content(result)
-    id_ = content_id(canonical({k: content[k] for k in ("findings", "data_digest")}))
+    id_ = content_id(canonical({k: content[k] for k in ("findings", "data_digest", "model") if k in content}))
     snapshot = repository.at()
     result.id, result.stored = id_, True
     if snapshot.exists(HERE) and snapshot.attributes(HERE).get("latest") == id_:
@@ -64,6 +64,7 @@ def _content(result: AuditResult) -> dict[str, Any]:
         "passed": sorted({f.check for f in result.findings if f.verdict == "ok"}),
         "configurations": len(s),
         "data_snapshot": result.snapshot,
+        **({} if result.data.fit is None else {"model": result.data.fit.model}),
         "data_digest": content_id(np.sort(uids).tobytes().hex()),
     }
 

@@ -21,6 +21,7 @@ class Leakage:
     """
 
     version: ClassVar[int] = 1
+    needs_model: ClassVar[bool] = True
     energy: float = 1e-6
     volume: float = 0.01
     distances: float = 1e-4

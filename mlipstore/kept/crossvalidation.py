@@ -84,7 +84,7 @@ def cross_validate(
 
 
 @dataclass
-class _Part:
+class Part:
     """What is left out together.
 
     :param weighted: triangle ``(K + 1, K + 1)`` of the weighted rows, ``rows`` their number
@@ -98,7 +98,7 @@ class _Part:
 
 def left_out(problem: FactorProblem, folds: int = 0, progress: Progress | None = None) -> CrossValidation:
     """:func:`cross_validate` of a fit that is resolved already."""
-    parts = {name: p for name, p in sorted(_parts(problem, folds).items()) if p.weighted is not None}
+    parts = {name: p for name, p in sorted(parts_of(problem, folds).items()) if p.weighted is not None}
     if not parts:
         raise no_rows()
     if len(parts) < 2:
@@ -137,7 +137,7 @@ def _scores(triangles: Sequence[F8], x: F8) -> F8:
     return np.column_stack([S[:, :K].T @ (S[:, K] - S[:, :K] @ x) for S in triangles])
 
 
-def _parts(problem: FactorProblem, folds: int) -> dict[str, _Part]:
+def parts_of(problem: FactorProblem, folds: int) -> dict[str, Part]:
     """Triangles of what is left out in turn, by name."""
     K = problem.n_columns
     count = folds or len(problem.problem.table.groups)
@@ -147,12 +147,12 @@ def _parts(problem: FactorProblem, folds: int) -> dict[str, _Part]:
             f"cross-validation over {count:,} parts needs {human(needed)} for their triangles of {K + 1:,} columns; "
             f"{human(problem.problem.plan.allowance)} are allowed. Use folds: --folds 5."
         )
-    parts: dict[str, _Part] = {}
+    parts: dict[str, Part] = {}
     for leaf in problem.kept.leaves:
         for key, R in problem.trapezoids(leaf):
             if key.split != TRAIN:
                 continue
-            part = parts.setdefault(f"fold {key.fold + 1}" if folds else key.group, _Part())
+            part = parts.setdefault(f"fold {key.fold + 1}" if folds else key.group, Part())
             S = np.zeros((K + 1, K + 1))
             mine = problem.problem_of(R)
             S[: len(mine)] = mine
