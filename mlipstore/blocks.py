@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .axes import FRAMES, lammps_rotations, stress_rotations, turn
-from .bulk_read import Chunks
+from .bulk_read import Chunks, read_columns
 from .computing import type_index
 from .curation.query import Selection, select
 from .errors import DamagedStoreError, SettingsError
@@ -236,27 +236,30 @@ class DesignMatrix:
     def composition(self, name: str) -> NDArray[np.float64]:
         """Atoms of each element in the configurations of a segment ``(n, elements)``."""
         n_atoms = self.snapshot.read(f"configurations/{name}/n_atoms")
-        types = type_index(self.snapshot.read(f"atoms/{name}/number"), tuple(self.elements))
+        return self._counts(n_atoms, self.snapshot.read(f"atoms/{name}/number"))
+
+    def _counts(self, n_atoms: NDArray[np.int64], number: NDArray[np.int32]) -> NDArray[np.float64]:
+        types = type_index(number, tuple(self.elements))
         counts = np.zeros((len(n_atoms), len(self.elements)))
         np.add.at(counts, (np.repeat(np.arange(len(n_atoms)), n_atoms), types), 1.0)
         return counts
 
     def _labels(self, name: str) -> SegmentLabels:
-        read, here = self.snapshot.read, f"configurations/{name}/"
-        n_atoms = read(here + "n_atoms")
-        counts = self.composition(name)
-        energy = read(here + "energy") + counts @ self.shifts
-        stress = read(here + "stress")
-        stress[~read(here + "pbc").all(axis=1)] = np.nan  # without a volume there are no stress rows
-        labels = [energy, read(f"atoms/{name}/force"), stress]
+        names = ["n_atoms", "energy", "stress", "pbc", "cell"]
+        own = read_columns(self.snapshot, f"configurations/{name}", names)
+        atoms = read_columns(self.snapshot, f"atoms/{name}", ["number", "force"])
+        n_atoms, stress = own["n_atoms"], own["stress"]
+        counts = self._counts(n_atoms, atoms["number"])
+        stress[~own["pbc"].all(axis=1)] = np.nan  # without a volume there are no stress rows
+        labels = [own["energy"] + counts @ self.shifts, atoms["force"], stress]
         turns = None
         if self.frame == "lammps":
-            rotation = lammps_rotations(read(here + "cell"))
+            rotation = lammps_rotations(own["cell"])
             turns = (rotation, stress_rotations(rotation))
         reference = None
         if self.baseline is not None:
-            at = f"baselines/{self.baseline.id}/{name}/"
-            values = [read(at + k) for k in ("energy", "force", "stress")]
+            at = f"baselines/{self.baseline.id}/{name}"
+            values = list(read_columns(self.snapshot, at, ["energy", "force", "stress"]).values())
             if not all(np.isfinite(r).all() for r in values):
                 raise DamagedStoreError(f"{self.snapshot.repository.path}: {at} has lost data (a chunk is missing).")
             if self.separate:

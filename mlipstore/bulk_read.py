@@ -107,6 +107,18 @@ def read_rows(
     }  # fmt: skip
 
 
+def read_columns(
+    snapshot: Snapshot, path: str, names: Sequence[str], start: int = 0, stop: int | None = None
+) -> dict[str, NDArray[Any]]:
+    """:func:`read_rows` of arrays that must be there.
+
+    :raises StoreError: one is not
+    """
+    found = read_rows(snapshot, path, names, start, stop)
+    # reading what is not there says what is wrong
+    return {k: snapshot.read(f"{path}/{k}", start, stop) if v is None else v for k, v in found.items()}
+
+
 async def _read(
     store: Any, path: str, names: Sequence[str], start: int, stop: int | None
 ) -> dict[str, tuple[bool, NDArray[Any] | None]]:

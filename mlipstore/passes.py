@@ -7,7 +7,7 @@ bits are the same on one core and on many nodes. Workers open the store themselv
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .blocks import DesignMatrix
+from .blocks import Block, DesignMatrix, SegmentLabels
 from .device import join_on, open_device
 from .executors import Executor
 from .features import Feature, StoredBaseline
@@ -144,15 +144,26 @@ def errors(rows: Rows, x: NDArray[np.float64], executor: Executor, progress: Pro
     return table
 
 
+def _blocks(
+    leaf: _Leaf, as_stored: tuple[int, ...]
+) -> Iterator[tuple[SegmentLabels, Block, NDArray[np.int32], NDArray[np.int8]]]:
+    """Blocks of a leaf, with the group code and the split of each configuration of their segment."""
+    matrix, table = leaf.rows.matrix(), leaf.rows.table
+    known = None
+    for labels, block in matrix.blocks(table.split, leaf.segments, as_stored=as_stored):
+        if labels is not known:
+            known, codes, split = labels, table.codes(labels), table.split(labels)
+        yield labels, block, codes, split
+
+
 def _factor(leaf: _Leaf) -> Factor | None:
     """The factor of one leaf; None if it has no training rows."""
     matrix, table = leaf.rows.matrix(), leaf.rows.table
     device = open_device(leaf.rows.settings.device)
     factor = Factor(matrix.n_columns, 1, device.kernels())
     # the three force rows of an atom have one weight: turning them would not change the factor
-    for labels, block in matrix.blocks(table.split, leaf.segments, as_stored=(1,)):
-        split = table.split(labels)
-        w = table.row_weights(block, table.codes(labels), split, labels.n_atoms)
+    for labels, block, codes, split in _blocks(leaf, (1,)):
+        w = table.row_weights(block, codes, split, labels.n_atoms)
         w = np.where(split[block.configuration] == TRAIN, w, 0.0)
         used = w > 0
         if not used.any():
@@ -167,11 +178,10 @@ def _factor(leaf: _Leaf) -> Factor | None:
 
 def _errors(leaf: _Leaf) -> ErrorTable:
     """The errors of one leaf, training and test rows."""
-    matrix, table = leaf.rows.matrix(), leaf.rows.table
+    table = leaf.rows.table
     out = ErrorTable(table.groups)
     x: Any = leaf.x
-    for labels, block in matrix.blocks(table.split, leaf.segments, as_stored=(1, 2)):
-        codes, split = table.codes(labels), table.split(labels)
+    for labels, block, codes, split in _blocks(leaf, (1, 2)):
         w = table.row_weights(block, codes, split, labels.n_atoms)
         r = labels.turned(block.kind, block.row, block.b - block.times(x))
         b = labels.targets[block.kind][block.row]
