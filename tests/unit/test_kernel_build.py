@@ -23,8 +23,8 @@ sys.path[:0] = [{here!r}]
 from mlipstore import kernels
 assert all(kernels.load("snap", isa).__file__.startswith({here!r}) for isa in kernels.isas())
 import pytest
-tests = ["tests/unit/test_kernel_snap.py", "tests/unit/test_kernel_pair.py", "tests/unit/test_xyz_runs.py"]
-sys.exit(pytest.main(["-q", "-s", "-p", "no:cacheprovider", *tests]))
+names = ["kernel_snap", "kernel_pair", "xyz_runs", "fitsnap_runs"]
+sys.exit(pytest.main(["-q", "-s", "-p", "no:cacheprovider", *(f"tests/unit/test_{{name}}.py" for name in names)]))
 """
 
 
