@@ -60,7 +60,7 @@ class Chunks:
 
     def __init__(self, snapshot: Snapshot, path: str) -> None:
         self._snapshot, self._path = snapshot, path
-        (document,) = sync(_get(snapshot.session.store, [f"{path}/zarr.json"]))
+        (document,) = sync(_get(snapshot.store, [f"{path}/zarr.json"]))
         plan = None if document is None or isinstance(document, BaseException) else _plan(document, 0, None)
         self._whole = plan if plan is not None and plan.dtype != object and plan.chunk[1:] == plan.shape[1:] else None
         #: rows of a chunk
@@ -76,7 +76,7 @@ class Chunks:
         plan = replace(self._whole, start=start, stop=min(stop, self._whole.shape[0]))
         keys = [f"{self._path}/{key}" for key in plan.chunk_keys()]
         out = []
-        for i, raw in enumerate(sync(_views(self._snapshot.session.store, keys)), plan.first):
+        for i, raw in enumerate(sync(_views(self._snapshot.store, keys)), plan.first):
             if raw is None or int(google_crc32c.value(raw[:-4])).to_bytes(4, "little") != raw[-4:].tobytes():
                 return [self._snapshot.read(self._path, start, stop)]  # which says what is wrong
             try:
@@ -117,6 +117,18 @@ def read_columns(
     found = read_rows(snapshot, path, names, start, stop)
     # reading what is not there says what is wrong
     return {k: snapshot.read(f"{path}/{k}", start, stop) if v is None else v for k, v in found.items()}
+
+
+def read_groups(
+    snapshot: Snapshot, paths: Sequence[str], names: Sequence[str]
+) -> dict[str, dict[str, NDArray[Any] | None]]:
+    """:func:`read_rows` of many groups at once, all rows; None also for an array that has to be read by itself."""
+
+    async def every() -> list[dict[str, tuple[bool, NDArray[Any] | None]]]:
+        return await asyncio.gather(*(_read(snapshot.store, path, names, 0, None) for path in paths))
+
+    found = zip(paths, sync(every()), strict=True)
+    return {path: {name: value for name, (_, value) in arrays.items()} for path, arrays in found}
 
 
 async def _read(

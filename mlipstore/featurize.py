@@ -24,7 +24,7 @@ from .index import Index, Segment, read_batch
 from .layout import BASELINES, CHUNK_BYTES, FEATURES
 from .leases import claim
 from .provenance import commit_metadata, new_run
-from .store import Address, Repository, Snapshot, StoreConflictError, Transaction, create_array
+from .store import Address, Repository, Snapshot, StoreConflictError, Transaction, create_array, opened
 
 #: Rows of a sub-batch in memory at once, in bytes.
 PART_BYTES = 32 << 20
@@ -301,7 +301,7 @@ def _compute_segment(task: _Task) -> tuple[str, str]:
     :return: its name, empty if it was merged with others (``compact``), and the version that has it, empty if another
         process is at it
     """
-    repository = Repository.open(task.store)
+    repository = opened(task.store)
     at_feature = None if task.feature is None else f"features/{task.feature.id}/{task.segment}"
     at_baseline = None if task.baseline is None else f"baselines/{task.baseline.id}/{task.segment}"
     paths = [path for path in (at_feature, at_baseline) if path is not None]

@@ -99,7 +99,14 @@ class Index:
     geometry = cached_property[NDArray[np.uint8]](lambda self: self._read("geometry"))
     segment = cached_property[NDArray[np.int32]](lambda self: self._read("segment"))
     position = cached_property[NDArray[np.int32]](lambda self: self._read("position"))
-    state = cached_property[NDArray[np.uint8]](lambda self: self._read("state"))
+
+    @cached_property
+    def state(self) -> NDArray[np.uint8]:
+        """One of the states above for each configuration ``(n,)``."""
+        kept = self.snapshot.kept
+        if "state" not in kept:  # many ask: every look at what there is makes an index of its own
+            kept["state"] = self._read("state")
+        return np.array(kept["state"])
 
     @cached_property
     def facts(self) -> NDArray[np.float64]:

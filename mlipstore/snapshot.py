@@ -64,13 +64,16 @@ class Snapshot:
         async def children() -> list[str]:
             return [name async for name in self.store.list_dir(path)]
 
-        with self.reading(path):
-            return sorted(n for n in sync(children()) if n != "zarr.json")
+        key = f"names of {path}"
+        if key not in self.kept:
+            with self.reading(path):
+                self.kept[key] = sorted(n for n in sync(children()) if n != "zarr.json")
+        return list(self.kept[key])
 
     def exists(self, path: str) -> bool:
         """Whether a group or an array lies at ``path``."""
         with self.reading(path):
-            return bool(sync(self.session.store.exists(f"{path}/zarr.json".lstrip("/"))))
+            return bool(sync(self.store.exists(f"{path}/zarr.json".lstrip("/"))))
 
     def group(self, path: str) -> zarr.Group:
         with self.reading(path):
@@ -96,7 +99,7 @@ class Snapshot:
     def _document(self, path: str) -> dict[str, Any]:
         """What a group says about itself; through Zarr it takes ten times as long."""
         with self.reading(path):
-            found = sync(self.session.store.get(f"{path}/zarr.json".lstrip("/"), default_buffer_prototype()))
+            found = sync(self.store.get(f"{path}/zarr.json".lstrip("/"), default_buffer_prototype()))
             document: Any = None if found is None else json.loads(found.to_bytes())
             if isinstance(document, dict) and document.get("node_type") == "group":
                 return dict(document)

@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ __all__ = [
     "Transaction",
     "append_rows",
     "create_array",
+    "opened",
     "overwrite",
     "schema_groups",
     "sealed",
@@ -63,6 +65,12 @@ class Address:
 
     path: str
     branch: str
+
+
+@lru_cache(maxsize=2)
+def opened(address: Address) -> Repository:
+    """The store at an address, opened once in a process: for the tasks of a worker, which are many."""
+    return Repository.open(address)
 
 
 class Repository(Branches):

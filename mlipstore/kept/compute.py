@@ -24,7 +24,7 @@ from ..memory import IMPORTED, human, parse_bytes
 from ..provenance import commit_metadata, new_run
 from ..runs.runfile import Fit
 from ..solve.factor import projected_bytes
-from ..store import Address, Repository, StoreConflictError
+from ..store import Address, Repository, StoreConflictError, opened
 from .factors import (
     FactorSet,
     KeptFactors,
@@ -254,7 +254,7 @@ def _compute_segment(task: _Task) -> tuple[int, str]:
     """Factor and commit one segment; runs in a worker, which opens the store itself."""
     from threadpoolctl import threadpool_limits
 
-    repository = Repository.open(task.store)
+    repository = opened(task.store)
     here = f"{task.settings.path}/{task.leaf.name}"
     while True:
         newest = repository.at()
@@ -276,7 +276,7 @@ def _compute_segment(task: _Task) -> tuple[int, str]:
 
 @lru_cache(maxsize=1)
 def _matrix(store: Address, snapshot: str, settings: FactorSet) -> DesignMatrix:
-    return rows_matrix(Repository.open(store).at(snapshot), settings)
+    return rows_matrix(opened(store).at(snapshot), settings)
 
 
 def _remove_dead(root: zarr.Group, path: str, leaf: Leaf) -> None:

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..blocks import DesignMatrix, SegmentGroups
-from ..bulk_read import read_rows
+from ..bulk_read import read_groups
 from ..configuration import F8
 from ..errors import DamagedStoreError
 from ..features import Feature, StoredBaseline
@@ -177,6 +177,8 @@ class KeptFactors:
 
         :param hold: keep what was read in memory, for the next time
         """
+        if hold and leaf.present and leaf.name not in self._cache:
+            self._read_all()
         keys, packed = self._cache.get(leaf.name) or (self._read(leaf) if leaf.present else self._computed(leaf))
         if hold:
             self._cache[leaf.name] = keys, packed
@@ -186,13 +188,20 @@ class KeptFactors:
             yield key, unpack(packed[start:stop], key.rows, self.n)
             start = stop
 
-    def _read(self, leaf: Leaf) -> tuple[list[Key], F8]:
+    def _read_all(self) -> None:
+        """Take all that are stored into memory: one by one each takes three round trips to the store."""
+        for version in {id(leaf.stored): leaf.stored for leaf in self.leaves if leaf.stored is not None}.values():
+            mine = [x for x in self.leaves if x.stored is version and x.name not in self._cache]
+            found = read_groups(version, [f"{self.settings.path}/{leaf.name}" for leaf in mine], ["R"])
+            for leaf, arrays in zip(mine, found.values(), strict=True):
+                self._cache[leaf.name] = self._read(leaf, arrays["R"])
+
+    def _read(self, leaf: Leaf, packed: F8 | None = None) -> tuple[list[Key], F8]:
         here = f"{self.settings.path}/{leaf.name}"
         assert leaf.stored is not None
         keys = _from_columns(leaf.stored.attributes(here)["keys"])
-        packed = read_rows(leaf.stored, here, ["R"])["R"]
         if packed is None:
-            packed = leaf.stored.read(f"{here}/R")  # which says what is wrong
+            packed = leaf.stored.read(f"{here}/R")
         if not np.isfinite(packed).all() or len(packed) != sum(packed_size(k.rows, self.n) for k in keys):
             raise DamagedStoreError(f"{self.snapshot.repository.path}: {here} has lost data. Restore it from a copy.")
         return keys, packed
