@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from .bookkeeping import ZERO_STRESS, Checks, check
 from .configuration import Batch
-from .errors import InputError, SettingsError, listed, nearest
+from .errors import InputError, SettingsError, counted, listed, nearest
 from .executors import Executor
 from .index import LIVE, MOVED, Hashes, Index, group_order, keys, segment_name, segments, short, write_segments
 from .layout import SEGMENT_ATOMS, SEGMENT_CONFIGURATIONS
@@ -365,7 +365,7 @@ class _SegmentWriter:
         if not self.ready or self.version is None:
             return
         n = sum(len(batch) for _, batch, _ in self.ready)
-        message = f"ingest {n:,} configurations"
+        message = f"ingest {counted(n, 'configuration')}"
         metadata = commit_metadata(
             "ingest", self.command, self.run, configurations=n, reader=self.result.report.to_json(),
             zero_stress=dict(self.zeros),

@@ -8,6 +8,7 @@ import typer
 
 from .common import Json, Quiet, Store, command_line
 from .editing import Message
+from .tables import counted
 
 
 def verify(
@@ -36,12 +37,13 @@ def verify(
             of = f" [{', '.join(v[:12] for v in problem.versions)}]" if problem.versions else ""
             say(f"{problem.severity}: {problem}{of}")
         say(
-            f"{report.files:,} files · {human(report.bytes)} · {report.versions:,} versions · "
-            f"{report.configurations:,} configurations: {'whole' if report.sound else 'DAMAGED'}"
+            f"{counted(report.files, 'file')} · {human(report.bytes)} · {counted(report.versions, 'version')} · "
+            f"{counted(report.configurations, 'configuration')}: {'whole' if report.sound else 'DAMAGED'}"
         )
         if report.orphans:
             say(
-                f"{report.orphans:,} files ({human(report.orphan_bytes)}) belong to no version  -> mlipstore gc {store}"
+                f"{counted(report.orphans, 'file')} ({human(report.orphan_bytes)}) that no version needs  -> "
+                f"mlipstore gc {store}"
             )
 
     emit(report, json, show)
@@ -110,7 +112,8 @@ def gc(
 
     def show() -> None:
         what = "would be freed" if dry_run else "freed"
-        say(f"{result.files:,} files · {human(result.bytes)} {what} · {result.expired:,} versions forgotten")
+        forgotten = f"{counted(result.expired, 'version')} forgotten"
+        say(f"{counted(result.files, 'file')} · {human(result.bytes)} {what} · {forgotten}")
         if result.young:
             say(f"{result.young:,} files are younger than {grace}, or a writer is at work: they stay")
 

@@ -62,8 +62,8 @@ def show_ingest(result: Any, store: str, hint: bool = True) -> None:
         say(f"  {result.added:,} added · {counted(result.atoms, 'atom')} · {counted(len(result.groups), 'group')}")
     if result.relabelled:
         say(
-            f"  {result.relabelled:,} configurations have geometries that are stored already, with other labels: both "
-            "stay and count"
+            f"  {counted(result.relabelled, 'configuration')} of geometries that are stored already, with other labels:"
+            " both stay and count"
         )
         say("    to have only the new labels, ingest into a new store")
     zero = ""
@@ -72,11 +72,12 @@ def show_ingest(result: Any, store: str, hint: bool = True) -> None:
         zero = f" ({c.zero_stress:,} all-zero tensors {how})"
     say(f"  labels: energy {c.with_energy:,} · forces {c.with_forces:,} · stress {c.with_stress:,}{zero}")
     if c.zero_forces:
-        say(f"  {c.zero_forces:,} configurations have all forces zero (by symmetry, or lost: the audit tells)")
+        zeros = counted(c.zero_forces, "configuration")
+        say(f"  all forces are zero in {zeros} (by symmetry, or lost: the audit tells)")
     if c.left_handed:
         say(f"  {counted(c.left_handed, 'left-handed cell')} (computed correctly; some other codes refuse them)")
     if c.partly_periodic:
-        say(f"  {c.partly_periodic:,} configurations are not periodic in all directions: no stress rows for them")
+        say(f"  no stress rows for {counted(c.partly_periodic, 'configuration')}: not periodic in all directions")
     if c.copies:
         say(
             f"  {counted(c.copies, 'exact copy', 'exact copies')} in the store "
@@ -104,7 +105,7 @@ def show_featurize_plan(plan: Any, feature: Any, workers: int) -> None:
     from mlipstore.memory import human
 
     say(f"  {feature.alias}   {plan.columns:,} columns x {plan.rows:,} rows = {human(plan.bytes_on_disk)} on disk")
-    say(f"  to do: {plan.configurations_missing:,} configurations · {plan.atoms_missing:,} atoms in "
+    say(f"  to do: {counted(plan.configurations_missing, 'configuration')} · {counted(plan.atoms_missing, 'atom')} in "
         f"{plan.segments_missing} of {counted(plan.segments, 'segment')}")  # fmt: skip
     say(f"  {counted(workers, 'worker')} · {human(plan.bytes_per_worker)} each")
 
@@ -115,7 +116,7 @@ def show_featurize(result: Any, store: str, hint: bool = True) -> None:
         say(f"  nothing to do: {names} complete for all configurations")
     else:
         rate = result.atoms / result.seconds if result.seconds else 0.0
-        say(f"  {names}: {result.configurations:,} configurations · {result.atoms:,} atoms · "
+        say(f"  {names}: {counted(result.configurations, 'configuration')} · {counted(result.atoms, 'atom')} · "
             f"{duration(result.seconds)} · {rate:,.0f} atoms/s · committed {result.snapshot[:8]}")  # fmt: skip
     if hint:
         next_step("fit", store, "--config", "FIT.toml")
@@ -141,7 +142,7 @@ def show_fit(result: Any, store: str, units: str, hint: bool = True) -> None:
         full = result.provenance["factors"]["full"]
         how = "one pass over the rows for the errors" if full else "no rows read; --full adds mean absolute errors"
         if result.rows_not_kept:
-            how = f"{result.rows_not_kept:,} rows read, whose factors are above the limit; see factor --plan"
+            how = f"{counted(result.rows_not_kept, 'row')} read, whose factors are above the limit; see factor --plan"
         say(f"  {result.rows:,} rows x {columns:,} from kept factors · {duration(result.seconds)} ({how})")
     else:
         where = "" if result.device == "cpu" else f" · on {result.device}"
@@ -177,7 +178,7 @@ def show_replay(result: Any) -> None:
 
 def show_predict(result: Any, units: str) -> None:
     where = f" · wrote {result.output}" if result.output else ""
-    say(f"  {result.configurations:,} configurations · {result.atoms:,} atoms predicted{where}")
+    say(f"  {counted(result.configurations, 'configuration')} · {counted(result.atoms, 'atom')} predicted{where}")
     for what, n in result.report.assumed.items():
         say(f"  assumed for {n:,}: {what}")
     if result.checks.zero_stress and not result.checks.zero_stress_kept:
@@ -191,7 +192,7 @@ def show_predict(result: Any, units: str) -> None:
 def show_data_export(result: Any) -> None:
     """What was written, what the format could not hold, and how it is read back."""
     groups = len(result.groups)
-    say(f"  {result.path}: {result.configurations:,} configurations of {groups:,} group{'' if groups == 1 else 's'}")
+    say(f"  {result.path}: {counted(result.configurations, 'configuration')} of {counted(groups, 'group')}")
     for why, n in result.left_out.items():
         say(f"  {n:,} left out: {why}")
     for what, n in result.lost.items():

@@ -7,6 +7,7 @@ import textwrap
 from typing import TYPE_CHECKING, Any
 
 from .present import duration, say
+from .tables import counted
 
 if TYPE_CHECKING:
     from mlipstore.audit.finding import Finding
@@ -25,8 +26,9 @@ def show_audit(result: AuditResult, source: str, stored: bool, everything: bool)
     pairs = result.data.pairs
     left_out = f" ({pairs.dropped:,} left out: too far apart in the files)" if pairs.dropped else ""
     say(
-        f"  {len(s):,} configurations · {int(s.n_atoms.sum()):,} atoms · {len(s.groups):,} groups · "
-        f"{len(pairs):,} pairs of near ones{left_out} · {duration(result.seconds)}"
+        f"  {counted(len(s), 'configuration')} · {counted(int(s.n_atoms.sum()), 'atom')} · "
+        f"{counted(len(s.groups), 'group')} · {counted(len(pairs), 'pair')} of near ones{left_out} · "
+        f"{duration(result.seconds)}"
     )
     verdicts = [*_VERBS, *(("undecided", "ok") if everything else ())]
     told = [f for f in result.findings if f.verdict in verdicts and not f.waived]
@@ -63,7 +65,8 @@ def show_applied(result: ApplyResult, recipe: Recipe, store: str) -> None:
     if result.done_before:
         say(f"  {result.done_before} of {len(recipe.steps)} steps were taken before, and are not repeated")
     for step, done in zip(steps, result.steps, strict=True):
-        say(f"  {step.verb:8}{done.changed:>9,} configurations  {textwrap.shorten(step.reason, _WIDTH - 35)}")
+        number, _, what = counted(done.changed, "configuration").partition(" ")
+        say(f"  {step.verb:8}{number:>9} {what:14}  {textwrap.shorten(step.reason, _WIDTH - 35)}")
     if result.dry_run:
         say("  nothing was changed (--dry-run)")
     elif result.steps:
@@ -76,7 +79,8 @@ def show_stored(facts: dict[str, Any]) -> None:
 
     names = ("verdict", "what", "group", "code", "evidence", "remedy", "check", "version", "waived")
     findings = [Finding(**{k: f[k] for k in names}) for f in facts["findings"]]
-    say(f"audit {facts['id'][:8]} of {facts['configurations']:,} configurations at {facts['data_snapshot'][:8]}")
+    looked_at = counted(facts["configurations"], "configuration")
+    say(f"audit {facts['id'][:8]} of {looked_at} at {facts['data_snapshot'][:8]}")
     told = [f for f in findings if f.counts]
     if told:
         _table(told)
@@ -87,7 +91,7 @@ def show_stored(facts: dict[str, Any]) -> None:
 
 
 def _number(n: int, what: str) -> str:
-    return f"{n:,} {what}{'' if n == 1 else 's'}" if n else f"no {what}s"
+    return counted(n, what) if n else f"no {what}s"
 
 
 def _commands() -> set[str]:

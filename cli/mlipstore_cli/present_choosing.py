@@ -8,7 +8,7 @@ from typing import Any
 
 from .error_tables import UNITS
 from .progress import duration
-from .tables import number, say, table
+from .tables import counted, number, say, table
 
 #: Groups that are listed as off.
 _GROUPS = 8
@@ -76,14 +76,14 @@ def show_outliers(result: Any, units: str) -> None:
     table(header, rows)
     strange = sum(1 for o in result.outliers if o.reasons)
     say(f"  {len(result.outliers)} of {result.configurations:,} training configurations by {result.by}, {strange} of "
-        f"them beyond 5 standard errors or leverage 0.5 · {result.rows:,} rows in one pass · "
+        f"them beyond 5 standard errors or leverage 0.5 · {counted(result.rows, 'row')} in one pass · "
         f"{duration(result.seconds)}")  # fmt: skip
     if not result.groups:
         return
     say("  groups whose error is far above that of the others (labels off as a whole, or next to no weight):")
     for g in result.groups[:_GROUPS]:
         factor, unit = scale[g.kind]
-        say(f"    {g.group}: {g.kind} RMSE {number(g.rmse * factor)} {unit} over {g.rows:,} rows, "
+        say(f"    {g.group}: {g.kind} RMSE {number(g.rmse * factor)} {unit} over {counted(g.rows, 'row')}, "
             f"{g.rmse / g.median:.0f} times the median of the groups")  # fmt: skip
     if len(result.groups) > _GROUPS:
         say(f"    and {len(result.groups) - _GROUPS} more: --json lists them")

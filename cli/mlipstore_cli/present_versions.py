@@ -8,7 +8,7 @@ from typing import Any
 
 from .error_tables import KINDS, UNITS
 from .present import emit_facts
-from .tables import alike, next_step, number, say, table
+from .tables import alike, counted, next_step, number, say, table
 
 
 def show_columns(columns: Mapping[str, str], values: Sequence[str], flags: Sequence[str]) -> None:
@@ -26,7 +26,7 @@ def emit_count(selection: Any, as_json: bool) -> None:
     facts = {"configurations": len(selection), "atoms": selection.n_atoms, "groups": groups}
 
     def show() -> None:
-        say(f"  {len(selection):,} configurations · {selection.n_atoms:,} atoms")
+        say(f"  {counted(len(selection), 'configuration')} · {counted(selection.n_atoms, 'atom')}")
         if groups:
             table(["group", "configurations"], [[g, f"{n:,}"] for g, n in groups.items()])
 
@@ -40,9 +40,9 @@ def emit_rows(rows: Sequence[Mapping[str, Any]], names: Sequence[str], total: in
         if rows:
             table(list(names), [[_cell(name, row[name]) for name in names] for row in rows], left=2)
         if len(rows) < total:
-            say(f"  {len(rows):,} of {total:,} configurations; --limit 0 prints all")
+            say(f"  {len(rows):,} of {counted(total, 'configuration')}; --limit 0 prints all")
         else:
-            say(f"  {total:,} configurations")
+            say(f"  {counted(total, 'configuration')}")
 
     emit_facts(list(rows), as_json, show)
 
@@ -65,7 +65,7 @@ def show_edit(result: Any, store: str) -> None:
         say(f"  nothing to {result.verb}{same}")
         return
     would = "would be " if result.dry_run else ""
-    say(f"  {result.changed:,} configurations {would}{verb}")
+    say(f"  {counted(result.changed, 'configuration')} {would}{verb}")
     if result.changes:
         say("  " + " · ".join(f"{what} of {n:,}" for what, n in result.changes.items()))
     table(["group", "configurations"], [[g, f"{n:,}"] for g, n in result.groups.items()])
@@ -85,7 +85,7 @@ def show_annotate(result: Any) -> None:
         return
     parts = [f"flag {f}" for f in result.flags] + [f"column {v}" for v in result.values]
     parts += [f"without {r}" for r in result.removed]
-    say(f"  {result.configurations:,} configurations: {', '.join(parts)}")
+    say(f"  {counted(result.configurations, 'configuration')}: {', '.join(parts)}")
     if not result.dry_run:
         say(f"  committed {result.snapshot[:8]}")
 
@@ -148,7 +148,7 @@ def _summary(commits: Sequence[Any]) -> str:
     verb = commits[0].metadata.get("verb")
     if verb == "ingest":
         n = sum(c.metadata.get("summary", {}).get("configurations", 0) for c in commits)
-        return f"{n:,} configurations"
+        return f"{counted(n, 'configuration')}"
     if verb == "fit":
         s = commits[0].metadata.get("summary", {})
         parts = []
@@ -195,7 +195,7 @@ def show_difference(result: Any, names: Mapping[str, Sequence[str]]) -> None:
 
     counts = result.versions
     if counts.get("only_a") and counts.get("only_b"):
-        how = f"{counts['only_a']:,} versions back, {counts['only_b']:,} versions on"
+        how = f"{counted(counts['only_a'], 'version')} back, {counted(counts['only_b'], 'version')} on"
     else:
         n = sum(counts.values())
         how = f"{n:,} version{'' if n == 1 else 's'} {'back' if counts.get('only_a') else 'on'}"

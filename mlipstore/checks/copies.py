@@ -10,6 +10,7 @@ import numpy as np
 
 from ..audit.finding import Finding
 from ..audit.material import Material
+from ..errors import counted
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,8 @@ class Copies:
         }
         yield Finding(
             "warning",
-            f"{len(beyond):,} exact copies of {len(sets):,} geometries, {len(across):,} of them in several groups",
+            f"{counted(len(beyond), 'exact copy', 'exact copies')} of {counted(len(sets), 'geometry', 'geometries')}, "
+            f"{len(across):,} of them in several groups",
             "*",
             "copies",
             evidence,

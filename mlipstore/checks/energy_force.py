@@ -11,6 +11,7 @@ import numpy as np
 from ..audit.finding import NONE, Finding
 from ..audit.material import Material
 from ..audit.regression import line
+from ..errors import counted
 
 #: Slope of energy differences on the work of the forces, and what it means.
 SLOPES = (
@@ -87,7 +88,7 @@ class EnergyForce:
         p = data.pairs
         x, y = p.work[pairs], p.energy[pairs]
         slope, r = evidence["slope"], evidence["r"]
-        told = f"slope {slope:.3g}, r {r:.3f}, {len(pairs):,} pairs"
+        told = f"slope {slope:.3g}, r {r:.3f}, {counted(len(pairs), 'pair')}"
         if max(float(np.std(y)), float(np.std(x))) < self.flat:
             return Finding(
                 "undecided",
@@ -127,7 +128,7 @@ class EnergyForce:
             return Finding(
                 "error",
                 f"forces contradict energies by up to {rest.max():,.3g} eV, above {self.large:g} eV in "
-                f"{hit:,} pairs; {which} ({told})",
+                f"{counted(hit, 'pair')}; {which} ({told})",
                 group,
                 "energy-force",
                 evidence,

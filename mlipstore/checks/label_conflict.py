@@ -11,6 +11,7 @@ import numpy as np
 from ..audit.finding import Finding
 from ..audit.material import Material
 from ..audit.pairs import NEARLY
+from ..errors import counted
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,8 @@ class LabelConflict:
         }
         yield Finding(
             "error" if strong else "warning",
-            f"{len(found):,} copied geometries with other labels, energies up to {found[0][0]:,.3g} eV apart",
+            f"{counted(len(found), 'copied geometry', 'copied geometries')} "
+            f"with other labels, energies up to {found[0][0]:,.3g} eV apart",
             "*",
             "conflict",
             evidence,

@@ -11,6 +11,7 @@ import numpy as np
 from ..audit.finding import Finding
 from ..audit.material import Material
 from ..audit.pairs import NEARLY
+from ..errors import counted
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ class NearCopies:
         }
         yield Finding(
             "warning",
-            f"{len(second):,} nearly exact copies (within {NEARLY:g} Å), {across:,} pairs across groups",
+            f"{counted(len(second), 'nearly exact copy', 'nearly exact copies')} "
+            f"(within {NEARLY:g} Å), {counted(across, 'pair')} across groups",
             "*",
             "near-copies",
             evidence,

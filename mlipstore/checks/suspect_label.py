@@ -13,6 +13,7 @@ from scipy.spatial import cKDTree
 from ..audit.finding import Finding
 from ..audit.material import I8, Material
 from ..configuration import F8
+from ..errors import counted
 from ..metrics import KINDS
 from ..units import GPA
 
@@ -72,7 +73,7 @@ class SuspectLabel:
         if alone:
             yield Finding(
                 "undecided",
-                f"labels of {len(set(alone)):,} configurations are off the fit, and nothing similar tells why",
+                f"labels of {counted(len(set(alone)), 'configuration')} are off the fit, and nothing similar tells why",
                 "*",
                 "alone",
                 evidence,

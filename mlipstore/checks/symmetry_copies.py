@@ -10,6 +10,7 @@ import numpy as np
 
 from ..audit.finding import Finding
 from ..audit.material import Material
+from ..errors import counted
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,8 @@ class SymmetryCopies:
         level = "warning" if groups or len(copies) > self.share * len(s) else "ok"
         yield Finding(
             level,
-            f"{len(copies):,} copies in other coordinates (same distances, energy and volume), {groups:,} "
-            "in another group",
+            f"{counted(len(copies), 'copy', 'copies')} in other coordinates (same distances, energy and volume), "
+            f"{groups:,} in another group",
             "*",
             "symmetry-copies",
             evidence,

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..audit.finding import Finding
 from ..audit.material import Material
+from ..errors import counted
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,8 @@ class ZeroForces:
                 level = "error" if len(lost) > 1 or moved[lost].any() else "warning"
                 yield Finding(
                     level,
-                    f"all forces are zero in {len(lost):,} configurations where no symmetry makes them so: lost",
+                    f"all forces are zero in {counted(len(lost), 'configuration')} where no symmetry makes them so: "
+                    "lost",
                     group,
                     "lost-forces",
                     evidence,
@@ -61,7 +63,12 @@ class ZeroForces:
                 )
             else:
                 yield Finding(
-                    "ok", f"all forces of {len(mine):,} configurations are zero by symmetry", group, "", evidence, mine
+                    "ok",
+                    f"all forces of {counted(len(mine), 'configuration')} are zero by symmetry",
+                    group,
+                    "",
+                    evidence,
+                    mine,
                 )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import zarr
 
-from ..errors import InputError, SettingsError, unknown_name
+from ..errors import InputError, SettingsError, counted, unknown_name
 from ..index import LIVE, Index, keys
 from ..provenance import commit_metadata, new_run
 from ..snapshot import Snapshot
@@ -103,7 +103,7 @@ def annotate(
     with repository.transaction("annotate", metadata, exclusive=True) as tx:
         said = new_ones(repository.at())
         if result.configurations:
-            tx.message = message or f"annotate {result.configurations:,} configurations"
+            tx.message = message or f"annotate {counted(result.configurations, 'configuration')}"
             tx.metadata = commit_metadata("annotate", command, new_run(), where=where, **_summary(result))
 
             def store(root: zarr.Group) -> None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ..arrays import overwrite
 from ..configuration import Batch
-from ..errors import InputError, SettingsError, listed
+from ..errors import InputError, SettingsError, counted, listed
 from ..index import DELETED, LIVE, MOVED, REPLACED, Index
 from ..metrics import KINDS
 from ..provenance import commit_metadata, new_run
@@ -86,7 +86,7 @@ def _mark(
         if dry_run or not n:
             return result
         metadata = _metadata(verb, command, where, result)
-        with repository.transaction(message or f"{verb} {n:,} configurations", metadata) as tx:
+        with repository.transaction(message or f"{verb} {counted(n, 'configuration')}", metadata) as tx:
             tx.at_commit(MarkRows(selection.index, np.flatnonzero(selection.rows), old, np.uint8(new)))
         result.snapshot = tx.snapshot_id
         return result
@@ -315,7 +315,7 @@ def _replace(
             result.groups, result.changes = dict(sorted(groups.items())), dict(changes)
             result.not_carried = sorted(work.not_carried)
             if result.changed:
-                tx.message = message or f"{verb} {result.changed:,} configurations"
+                tx.message = message or f"{verb} {counted(result.changed, 'configuration')}"
                 tx.metadata = _metadata(verb, command, where, result)
                 states = np.where(work.moved(), MOVED, REPLACED).astype(np.uint8)
                 tx.at_commit(MarkRows(selection.index, work.rows(), LIVE, states))

@@ -15,7 +15,7 @@ from ..configuration import Batch
 from ..curation.annotations import Annotation, every, write
 from ..curation.query import Selection, select
 from ..curation.successors import ROWS, gather
-from ..errors import SettingsError, StoreError
+from ..errors import SettingsError, StoreError, counted
 from ..features import find_named
 from ..index import Index, enter, keys, read_batch, segment_name, write_segments
 from ..layout import BASELINES, FEATURES
@@ -110,7 +110,7 @@ class _Copy:
             name = segment if whole else segment_name(mine, taken)
             taken.add(name)
             if name not in have:
-                with self.made.transaction(f"clone {len(mine):,} configurations", self.metadata) as tx:
+                with self.made.transaction(f"clone {counted(len(mine), 'configuration')}", self.metadata) as tx:
                     if whole:
                         self._whole(tx, name, mine)
                     else:
