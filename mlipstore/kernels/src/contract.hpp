@@ -22,8 +22,11 @@ inline void product_tile(const double* const* row, const double* q, std::size_t 
             for (int n = 0; n < NT; n++) sum[r][n] += g * x[n];
         }
     }
-    for (int r = 0; r < MR; r++)
+#pragma GCC unroll 4
+    for (int r = 0; r < MR; r++) {
+#pragma GCC unroll 6
         for (int n = 0; n < NT; n++) acc[r][n] = sum[r][n];
+    }
 }
 
 }  // namespace mlipstore

@@ -22,14 +22,18 @@ template <int MR, int NT>
     }
     vd acc[MR][NT];
     product_tile<MR, NT>(row, q, ldq, K, acc);
+#pragma GCC unroll 4  // else the sums go through memory
     for (int r = 0; r < MR; r++)
         for (int t = start[rows[r]]; t < start[rows[r] + 1]; t++) {
             const Target& target = plan.gradient_list[std::size_t(t)];
             double* to = c + std::size_t(target.column) * ldc;
-            if (target.first)
+            if (target.first) {
+#pragma GCC unroll 6
                 for (int n = 0; n < NT; n++) store(to + n * W, target.factor * acc[r][n]);
-            else
+            } else {
+#pragma GCC unroll 6
                 for (int n = 0; n < NT; n++) store(to + n * W, load(to + n * W) + target.factor * acc[r][n]);
+            }
         }
 }
 
