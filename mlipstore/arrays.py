@@ -17,10 +17,13 @@ from .schema import canonical
 DIGEST = "digest"
 
 
-def sealed(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """Attributes with their digest: unlike chunks, they are stored without a checksum."""
-    plain = {k: v for k, v in attributes.items() if k != DIGEST}
-    return {**plain, DIGEST: content_id(canonical(plain))}
+def sealed(attributes: Mapping[str, Any], plain: bool = False) -> dict[str, Any]:
+    """Attributes with their digest: unlike chunks, they are stored without a checksum.
+
+    :param plain: they are what JSON knows, texts as keys: long ones take a tenth of the time
+    """
+    out = {k: v for k, v in attributes.items() if k != DIGEST}
+    return {**out, DIGEST: content_id(canonical(out, plain))}
 
 
 def fixed_axes(spec: ArraySpec) -> tuple[int, ...]:

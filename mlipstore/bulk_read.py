@@ -62,7 +62,8 @@ class Chunks:
         self._snapshot, self._path = snapshot, path
         (document,) = sync(_get(snapshot.store, [f"{path}/zarr.json"]))
         plan = None if document is None or isinstance(document, BaseException) else _plan(document, 0, None)
-        self._whole = plan if plan is not None and plan.dtype != object and plan.chunk[1:] == plan.shape[1:] else None
+        plain = plan is not None and not plan.packed and plan.dtype != object and plan.chunk[1:] == plan.shape[1:]
+        self._whole = plan if plain else None
         #: rows of a chunk
         self.rows: int = self._whole.chunk[0] if self._whole is not None else snapshot.array(path).chunks[0]
 

@@ -38,7 +38,10 @@ Progress = Callable[[int, int], None]
 
 @dataclass
 class IngestResult:
-    """What an ingest found, added and assumed."""
+    """What an ingest found, added and assumed.
+
+    :param small_segments: of all in the store, those that are less than half as large as they may be
+    """
 
     read: int = 0
     added: int = 0
@@ -49,6 +52,7 @@ class IngestResult:
     atoms: int = 0
     groups: Counter[str] = field(default_factory=Counter)
     segments: list[str] = field(default_factory=list)
+    small_segments: int = 0
     checks: Checks = field(default_factory=Checks)
     report: ReadReport = field(default_factory=ReadReport)
     snapshot: str = ""
@@ -65,6 +69,7 @@ class IngestResult:
             "atoms_added": self.atoms,
             "groups": dict(self.groups),
             "segments": self.segments,
+            "small_segments_in_store": self.small_segments,
             "checks": self.checks.to_json(),
             "reader": self.report.to_json(),
             "refused": self.report.refused,
@@ -156,7 +161,10 @@ def ingest(
         raise InputError(f"no configurations found in {listed([str(s) for s in sources])}.")
     if known_zeros:
         _report_other_rule(repository.at(), known_zeros, zero_stress, result.report)
-    result.checks.finish(Index.load(repository.at()))
+    index = Index.load(repository.at())
+    result.checks.finish(index)
+    result.small_segments = sum(2 * max(s.n_atoms / SEGMENT_ATOMS, s.n_configurations / SEGMENT_CONFIGURATIONS) <= 1
+                                for s in index.segments)  # fmt: skip
     result.seconds = time.perf_counter() - began
     return result
 

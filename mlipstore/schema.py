@@ -186,15 +186,19 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + '..."'
 
 
-def canonical(value: Any) -> str:
+def canonical(value: Any, plain: bool = False) -> str:
     """One JSON text for equal settings: keys sorted, no blanks, floats with the digits that give them back.
 
     An integer and a float are different settings (``1`` is one configuration, ``1.0`` all of them).
 
+    :param plain: the value came out of JSON, so that nothing in it has to be made plain
+
     >>> canonical({"b": 1.0, "a": (1, "x")})
     '{"a":[1,"x"],"b":1.0}'
     """
-    return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return json.dumps(
+        value if plain else _plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
 
 
 def _plain(value: Any) -> Any:

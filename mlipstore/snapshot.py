@@ -90,7 +90,7 @@ class Snapshot:
         """Attributes of a group; :class:`DamagedStoreError` if they are not those that were stored."""
         attributes: dict[str, Any] = self._document(path).get("attributes", {})
         digest = attributes.pop(DIGEST, None)
-        if digest is not None and digest != content_id(canonical(attributes)):
+        if digest is not None and digest != content_id(canonical(attributes, plain=True)):
             raise DamagedStoreError(
                 f"{self.repository.path}: the attributes of {path} are damaged. Restore the store from a copy."
             )

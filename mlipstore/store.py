@@ -270,6 +270,7 @@ class Repository(Branches):
 
     def _made_all_the_same(self, base: str, message: str, metadata: dict[str, Any]) -> str | None:
         """Id of a version whose commit failed because the answer was lost: nobody else can have made such a one."""
+        self.objects.versioned(f"refs/branch.{self.branch}/ref.json")  # a server that is gone says so sooner here
         try:
             newest = next(iter(self._repository.ancestry(branch=self.branch)))
         except icechunk.IcechunkError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as jsonlib
 import math
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, Self
@@ -13,6 +14,9 @@ import numpy as np
 from .error_tables import show_errors
 from .progress import Meter, duration
 from .tables import counted, next_step, number, say, table
+
+#: Small segments from which on it is time to merge them.
+_MANY_SMALL = 200
 
 __all__ = ["Meter", "duration", "emit", "emit_facts", "number", "say", "table"]
 
@@ -95,6 +99,8 @@ def show_ingest(result: Any, store: str, hint: bool = True) -> None:
         say(f"  ... and {len(result.report.refused) - 20:,} more (--json lists all)")
     if result.added:
         say(f"  committed {result.snapshot[:8]}")
+    if result.small_segments >= _MANY_SMALL:
+        say(f"  {result.small_segments:,} small segments make the store slow: mlipstore compact {shlex.quote(store)}")
     else:
         say("  nothing to add: the store holds all of it")
     if hint:

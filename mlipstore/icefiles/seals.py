@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -45,8 +46,9 @@ def seal(objects: Objects, version: str, where: str) -> None:
     digests = {key: Digest.of(data)}
     # the version that a repository begins with has no transaction
     log = [] if said.parent is None else [f"transactions/{version}"]
-    for name in log + [f"manifests/{m}" for m in said.manifests if m not in old]:
-        digests[name] = Digest.of(objects.get(name))
+    names = log + [f"manifests/{m}" for m in said.manifests if m not in old]
+    with ThreadPoolExecutor(min(objects.parallel, 16)) as pool:  # a server takes its time for each
+        digests.update(zip(names, pool.map(lambda name: Digest.of(objects.get(name)), names), strict=True))
     plain = {name: [d.size, d.sha256] for name, d in sorted(digests.items())}
     objects.put(f"seals/{version}", json.dumps({"files": plain, "digest": _own(plain)}).encode())
 

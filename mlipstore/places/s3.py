@@ -21,7 +21,7 @@ from .remote import Remote
 
 #: Requests at once.
 _PARALLEL = 16
-#: How often a request is made until it succeeds, also by Icechunk.
+#: How often a request is made until it succeeds; Icechunk asks ten times, for 25 s, which cannot be changed.
 TRIES = 6
 #: Seconds until a connection is there, and until an answer comes.
 _CONNECT, _ANSWER = 5, 60

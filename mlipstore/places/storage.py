@@ -11,7 +11,7 @@ import icechunk
 from . import Place, objects_at, place_of
 from .gateway import BUCKET, PREFIX, Gateway
 from .http import Web
-from .s3 import TRIES, Bucket
+from .s3 import Bucket
 
 
 def storage_of(place: Place) -> icechunk.Storage:
@@ -56,11 +56,8 @@ class Credentials:
 def configuration() -> icechunk.RepositoryConfig:
     """How Icechunk works for us.
 
-    Metadata is compressed at level 1: there is a manifest per array, and level 3 clears 1 MB of memory for each. A
-    server that does not answer is given up on after seconds; by default its pauses grow to three minutes.
+    Metadata is compressed at level 1: there is a manifest per array, and level 3 clears 1 MB of memory for each.
     """
     out = icechunk.RepositoryConfig.default()
     out.compression = icechunk.CompressionConfig(level=1)
-    retries = icechunk.StorageRetriesSettings(max_tries=TRIES, initial_backoff_ms=100, max_backoff_ms=5_000)
-    out.storage = icechunk.StorageSettings(retries=retries)
     return out

@@ -40,15 +40,18 @@ class NowAndThen:
 
 
 class Outage:
-    """After so many requests the server is gone, until ``left`` is set anew."""
+    """After so many requests, or from the ``first`` one about a file of that name, the server is gone."""
 
     def __init__(self, left: float) -> None:
         self.left = left
+        self.first: str | None = None
         self._lock = threading.Lock()
 
     def __call__(self, method: str, path: str) -> str | None:
         with self._lock:
             self.left -= 1
+            if self.first is not None and self.first in path:
+                self.left = -1
             return None if self.left >= 0 else "before"
 
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import icechunk
 import pytest
 from ase import Atoms
+from ase.io import write
 
-from mlipstore import places, store
+from mlipstore import places
 from mlipstore.errors import MlipstoreError
 from mlipstore.fit import fit
-from mlipstore.places import s3, storage
+from mlipstore.index import Index, read_batch
+from mlipstore.ingest import ingest
+from mlipstore.places import s3
 from mlipstore.runs.tables import Fit
 from mlipstore.sharing.remote import clone, pull, push
 from mlipstore.store import Repository
@@ -27,6 +30,7 @@ from .servers import web_server
 
 pytestmark = pytest.mark.slow
 Fresh = Callable[..., Repository]
+EXTENDED = "MLIPSTORE_WRITERS" in os.environ
 
 
 @pytest.fixture
@@ -41,16 +45,7 @@ def between(s3: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that is gone is given up on at once."""
-    real = storage.configuration
-
-    def configuration() -> icechunk.RepositoryConfig:
-        out = real()
-        retries = icechunk.StorageRetriesSettings(max_tries=2, initial_backoff_ms=1, max_backoff_ms=2)
-        out.storage = icechunk.StorageSettings(retries=retries)
-        return out
-
-    monkeypatch.setattr(store, "configuration", configuration)
+    """A server that is gone is given up on at once, but for what Icechunk asks of it."""
     monkeypatch.setattr(s3, "TRIES", 2)
 
 
@@ -85,6 +80,35 @@ def test_s3_that_fails_now_and_then(bucket: str, between: Proxy, tmp_path: Path)
     for place in (tmp_path / "b.mlip", f"{bucket}/c.mlip"):
         assert differences(content(str(place)), content(str(here.path))) == []
         assert verify(place).sound
+
+
+def test_s3_that_is_gone(bucket: str, between: Proxy, impatient: None, tmp_path: Path) -> None:
+    """At whatever request: one clear error, what was stored before is whole, and the same again finishes.
+
+    Icechunk waits 25 s for each of its own requests, so that few are tried here and others by ``make extended``.
+    """
+    rng = random.Random("outage")
+    for seed in (1, 2):
+        write(tmp_path / f"{seed}.xyz", configurations(6, seed))
+    between.fault = outage = Outage(float("inf"))
+    made = Repository.create(f"{bucket}/a.mlip")
+    ingest(made, [tmp_path / "1.xyz"])
+    before, first = made.log(), read_batch(made.at(), Index.load(made.at()).segments[0].name)
+    for _ in range(4 if EXTENDED else 1):
+        if EXTENDED:
+            outage.left = rng.randrange(1, 45)
+        else:
+            outage.first = "mlipstore.lock"
+        with pytest.raises(MlipstoreError, match="the server cannot be reached"):
+            ingest(made, [tmp_path / "2.xyz"])
+        outage.left, outage.first = float("inf"), None
+        again = Repository.open(made.path)
+        assert again.log()[-len(before) :] == before  # a version may be there whose answer was lost
+        batch = read_batch(again.at(), Index.load(again.at()).segments[0].name)
+        assert batch.uid.tobytes() == first.uid.tobytes() and batch.position.tobytes() == first.position.tobytes()
+    ingest(made, [tmp_path / "2.xyz"])
+    report = verify(made.path)
+    assert report.sound and report.configurations == 12
 
 
 @pytest.mark.parametrize("verb", ["clone", "pull", "push"])
