@@ -2,7 +2,8 @@
 
     python benchmarks/learning_curve.py .../ta_fitsnap/JSON --group-by directory --twojmax 6 --cutoff 4.67637 \
         --plot docs/figures/learning-curve.svg
-    python benchmarks/learning_curve.py .../mlearn/Si/training.json --twojmax 8 --cutoff 4.9
+    python benchmarks/learning_curve.py .../mlearn/Si/training.json --cutoff 4.9 --start 3 --sizes 3 6 12 24 48 \
+        --per configuration --plot docs/figures/learning-curve-si.svg
 
 For each seed the configurations are dealt into a quarter for testing, a few to start with, and a pool without labels.
 The model of the start picks from the pool (``mlipstore select``, labels unseen). Fits to the start and the first k
@@ -33,6 +34,8 @@ from mlipstore.solve.linear import svd_solve
 
 EVERYTHING = GroupSettings(energy=1.0, force=1.0, stress=0.0)
 METHODS = (
+    ("i-optimal", "configuration"),
+    ("i-optimal", "atom"),
     ("d-optimal", "configuration"),
     ("d-optimal", "atom"),
     ("max-variance", "configuration"),
@@ -145,7 +148,7 @@ def one_seed(seed: int, frames: list[Any], options: argparse.Namespace) -> dict[
         fits = Fits(rows["start"] + rows["pool"], options.weights)
         start = list(range(n))
         out: dict[str, list[list[float]]] = {}
-        for method, per in METHODS:
+        for method, per in (m for m in METHODS if m[1] in options.per):
             picks = select(store.repository, "start", number=most, method=method, per=per, groups=["pool"]).picks
             chosen = [n + p.candidate for p in picks]
             out[f"{method} per {per}"] = [
@@ -172,10 +175,11 @@ def picture(path: Path, results: list[dict[str, list[list[float]]]], options: ar
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(1, 3, figsize=(12, 4), constrained_layout=True)
-    styles = {"random": ("black", "o-"), "d-optimal per configuration": ("tab:blue", "s-"),
-              "max-variance per atom": ("tab:orange", "^-"), "all": ("grey", ":")}  # fmt: skip
+    styles = {"random": ("black", "o-"), "i-optimal per configuration": ("tab:green", "v-"),
+              "d-optimal per configuration": ("tab:blue", "s-"),
+              "max-variance per configuration": ("tab:orange", "^-"), "all": ("grey", ":")}  # fmt: skip
     for ax, k in zip(axes, (0, 1, 4), strict=True):
-        for name, (colour, line) in styles.items():
+        for name, (colour, line) in ((n, s) for n, s in styles.items() if n in results[0]):
             values = np.array([[row[k] for row in r[name]] for r in results])
             low, middle, high = np.quantile(values, [0.25, 0.5, 0.75], axis=0)
             ax.plot(options.sizes, middle, line, color=colour, label="all of the pool" if name == "all" else name)
@@ -201,6 +205,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--quadratic", action="store_true")
     parser.add_argument("--start", type=int, default=5)
     parser.add_argument("--sizes", type=int, nargs="+", default=[5, 10, 20, 40, 80])
+    parser.add_argument("--per", nargs="+", default=["configuration", "atom"], choices=["configuration", "atom"])
     parser.add_argument("--weights", type=float, nargs=2, default=[100.0, 1.0], metavar=("E", "F"),
                         help="of energies per atom and of force components")  # fmt: skip
     parser.add_argument("--seeds", type=int, default=8)

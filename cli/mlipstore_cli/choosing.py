@@ -19,8 +19,9 @@ def select(
     ] = None,
     number: Annotated[int, typer.Option("--number", "-n", help="How many configurations to choose.")] = 10,
     method: Annotated[
-        str, typer.Option(help="d-optimal (most information) or max-variance (largest predicted variance).")
-    ] = "d-optimal",
+        str,
+        typer.Option(help="i-optimal (candidates are predicted best), d-optimal (most information) or max-variance."),
+    ] = "i-optimal",
     per: Annotated[
         str, typer.Option(help="configuration, or atom: information per atom, largest variance of a force.")
     ] = "configuration",

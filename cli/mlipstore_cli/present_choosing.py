@@ -18,7 +18,8 @@ def show_select(result: Any, store: str, units: str) -> None:
     """The picks, best first."""
     scale = UNITS[units]
     calibrated = any(p.energy_std is not None for p in result.picks)
-    what = {"d-optimal": "information", "max-variance": "variance"}[result.method]
+    words = {"i-optimal": "share of variance", "d-optimal": "information", "max-variance": "variance"}
+    what = words[result.method]
     header = ["", "from", "frame", "group", "atoms", f"{what}\nwhen chosen", "leverage\nin the fit"]
     if calibrated:
         header += [f"energy std\n{scale['energy'][1]}", f"force std\n{scale['force'][1]}"]

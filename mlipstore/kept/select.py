@@ -31,7 +31,7 @@ from .candidates import (
 )
 from .problem import Refit, refit
 
-METHODS = ("d-optimal", "max-variance")
+METHODS = ("i-optimal", "d-optimal", "max-variance")
 PER = ("configuration", "atom")
 #: Share of the free memory that rows of candidates may take; the others are computed again.
 _HELD = 0.25
@@ -44,8 +44,9 @@ class Pick:
     """One chosen configuration.
 
     :param candidate: its number among all that were offered, from 0, copies not counted
-    :param score: when it was chosen: the gain in ln det of the information matrix (by ``atom`` divided by its number of
-        atoms), or the largest ``a P^-1 a^T`` of its rows
+    :param score: when it was chosen: the share of the predicted variance of all candidates that it takes off, or the
+        gain in ln det of the information matrix (both by ``atom`` divided by its number of atoms), or the largest
+        ``a P^-1 a^T`` of its rows
     :param leverage: largest leverage of its weighted rows in the fit of the model alone; above 1 is extrapolation
     :param energy_std: predicted standard deviation of its energy in eV/atom by the model alone, ``force_std`` the
         largest of a force component in eV/Å; None unless the uncertainty of the model was calibrated
@@ -96,7 +97,7 @@ def select(
     model: str,
     sources: Sequence[str | Path] = (),
     number: int = 10,
-    method: str = "d-optimal",
+    method: str = "i-optimal",
     per: str = "configuration",
     distance: float = 0.01,
     groups: Sequence[str] = (),
@@ -113,7 +114,8 @@ def select(
 
     :param sources: files or folders with candidates
     :param number: how many to choose; fewer where nothing else is left
-    :param method: ``d-optimal``: the largest gain in ln det of the information matrix; ``max-variance``: the largest
+    :param method: ``i-optimal``: what makes the predictions of all candidates surest, on average over their weighted
+        rows; ``d-optimal``: the largest gain in ln det of the information matrix; ``max-variance``: the largest
         predicted variance of a row
     :param per: what is compared: ``configuration``, or ``atom``: the gain divided by the number of atoms (labels of
         large cells cost more), the largest variance of a force component instead of that of the energy per atom
@@ -133,7 +135,7 @@ def select(
     loaded = Model.load(snapshot, model)
     candidates = gathered(found, sources, groups, options, format)
     require_some(candidates, sources, groups)
-    chooser = _Chooser(found, loaded, information(found, snapshot), candidates, method == "d-optimal", per)
+    chooser = _Chooser(found, loaded, information(found, snapshot), candidates, method, per)
     with threadpool_limits(1):
         chosen, passed_over = _chosen(chooser, candidates, number, distance, progress)
     result = SelectResult(
@@ -188,13 +190,14 @@ def _chosen(
 class _Chooser:
     """Values of candidates in view of the training rows and of what was taken before.
 
-    :param optimal: the gain in ln det, else the largest variance
+    :param method: one of :data:`METHODS`
     """
 
     def __init__(
-        self, found: Refit, model: Model, information: Information, candidates: Candidates, optimal: bool, per: str
+        self, found: Refit, model: Model, information: Information, candidates: Candidates, method: str, per: str
     ) -> None:
-        self.found, self.information, self.optimal, self.by_atom = found, information, optimal, per == "atom"
+        self.found, self.information, self.method, self.by_atom = found, information, method, per == "atom"
+        self.optimal = method != "max-variance"
         self.n_atoms = candidates.batch.n_atoms
         self.rows = CandidateRows(model, candidates.batch, int(_HELD * available_bytes()))
         self.weights = weights_of(found, candidates.batch)
@@ -206,13 +209,21 @@ class _Chooser:
         """Values before anything is taken: one pass over all candidates."""
         n = len(self.energy)
         values: F8 = np.zeros(n)
+        every = Factor(len(self.found.x), 0)
         for i, rows in self.rows.all():
             self.energy[i] = rows.energy
-            every = self.information.scaled(rows.weighted(self.weights[i]))
-            self.leverage[i] = self.information.leverages(every).max(initial=0.0)
-            values[i] = self._value(i, self.rows.keep(i, self._form(i, rows)))
+            weighted = self.information.scaled(rows.weighted(self.weights[i]))
+            self.leverage[i] = self.information.leverages(weighted).max(initial=0.0)
+            form = self.rows.keep(i, self._form(i, rows))
+            if self.method == "i-optimal":
+                every.update(weighted, np.zeros((len(weighted), 0)))
+            else:
+                values[i] = self._value(i, form)
             if progress is not None:
                 progress("rows", i + 1, n)
+        if self.method == "i-optimal":
+            self.information.aim_at(every.R)
+            values[:] = [self.value(i) for i in range(n)]
         return values
 
     def value(self, i: int) -> float:
@@ -234,7 +245,8 @@ class _Chooser:
 
     def _value(self, i: int, rows: F8) -> float:
         if self.optimal:
-            return self.information.gain(rows) / (int(self.n_atoms[i]) if self.by_atom else 1)
+            gain = self.information.gain if self.method == "d-optimal" else self.information.prediction_gain
+            return gain(rows) / (int(self.n_atoms[i]) if self.by_atom else 1)
         return float(self.information.leverages(rows).max(initial=0.0))
 
 

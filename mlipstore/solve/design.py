@@ -1,11 +1,15 @@
-"""Which rows would teach a linear model most: D-optimal and largest-variance choice from its triangular factor.
+"""Which rows would teach a linear model most: I-optimal, D-optimal and largest-variance choice from its factor.
 
 ``P = R^T R`` is the information matrix of the rows so far. Rows S add ``ln det(P + S^T S) - ln det P``, twice the
 logarithm of how much they shrink the confidence ellipsoid of the coefficients: D-optimality (Fedorov 1972). For
 potentials Podryabinkin and Shapeev 2017, doi:10.1016/j.commatsci.2017.08.031, and Lysogorskiy et al. 2023,
-doi:10.1103/PhysRevMaterials.7.043801, maximise such a determinant by MaxVol. Neither this gain nor the leverage
-``a P^-1 a^T`` of a row ever grows when other rows are added, so a greedy choice has to look again only at candidates
-whose last known value still leads (Minoux 1978, doi:10.1007/BFb0006528).
+doi:10.1103/PhysRevMaterials.7.043801, maximise such a determinant by MaxVol. I-optimality (Box and Draper 1959,
+doi:10.1080/01621459.1959.10501525) asks instead how well all of some rows C are predicted: it lowers the sum of their
+variances, ``tr (P + S^T S)^-1 C^T C``. Extreme rows count no more than they matter for C.
+
+Neither the gain in the determinant nor the leverage ``a P^-1 a^T`` of a row ever grows when other rows are added, so a
+greedy choice has to look again only at candidates whose last known value still leads (Minoux 1978,
+doi:10.1007/BFb0006528). The gain in the variance of C can grow, though it rarely does: there that is an approximation.
 """
 
 from __future__ import annotations
@@ -40,6 +44,41 @@ class Information:
         self._L[:, :M] = (problem.R / self._scale).T
         prior = np.sqrt(np.broadcast_to(np.asarray(alpha, float), (M,)) / self._scale**2 + _PRIOR**2)
         self._merge(self._L, np.diag(prior))
+        self._aim: F8 = np.zeros((0, M))
+        self._seen: F8 | None = None
+        self._total = 1.0
+
+    def aim_at(self, triangle: F8) -> None:
+        """Say which rows are to be predicted well: C, or its triangle, :meth:`scaled`, ``(k, M)``."""
+        self._aim, self._seen = triangle, None
+        self._total = float(np.sum(self._seen_aim() ** 2)) or 1.0
+
+    def _seen_aim(self) -> F8:
+        """``C R^-1``: the squares of its elements are the variances of C."""
+        if self._seen is None:
+            self._seen = self._divided(self._aim).T
+        return self._seen
+
+    def _divided(self, rows: F8) -> F8:
+        """``(rows R^-1)^T``, ``(M, k)``."""
+        from scipy.linalg import solve_triangular
+
+        return np.asarray(solve_triangular(self._L[:, : self.n].T, rows.T, trans="T", check_finite=False))
+
+    def prediction_gain(self, rows: F8) -> float:
+        """By which share of what it was at first :meth:`compressed` rows S lower the sum of the variances of C.
+
+        With ``W = S R^-1`` and ``Z = C R^-1``: ``tr (1 + W W^T)^-1 W Z^T Z W^T``; the triangle of ``1 + W W^T`` is that
+        of the QR factorisation of ``[1; W^T]``.
+        """
+        from scipy.linalg import solve_triangular
+
+        if not self.n or not len(rows):
+            return 0.0
+        W = self._divided(rows)
+        T = np.linalg.qr(np.vstack([np.eye(len(rows)), W]), mode="r")
+        X = solve_triangular(T, (self._seen_aim() @ W).T, trans="T", check_finite=False)
+        return float(np.sum(X**2)) / self._total
 
     def compressed(self, rows: F8) -> F8:
         """The same information as ``rows (k, M)`` in ``(min(k, M), M)`` numbers, for :meth:`gain` and :meth:`take`."""
@@ -55,15 +94,14 @@ class Information:
 
     def take(self, rows: F8) -> None:
         """Add :meth:`compressed` rows."""
+        self._seen = None
         self._merge(self._L, rows)
 
     def leverages(self, rows: F8) -> F8:
         """``a P^-1 a^T`` of each of :meth:`compressed` or, not compressed, scaled rows ``(k,)``."""
-        from scipy.linalg import solve_triangular
-
         if not self.n:
             return np.zeros(len(rows))
-        W = solve_triangular(self._L[:, : self.n].T, rows.T, trans="T", check_finite=False)
+        W = self._divided(rows)
         return np.asarray(np.einsum("ij,ij->j", W, W))
 
     def scaled(self, rows: F8) -> F8:

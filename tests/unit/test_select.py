@@ -109,10 +109,35 @@ def test_d_optimal_is_the_greedy_optimum(fitted: Repository, new: Path, name: st
         i = int(np.argmax(gains))
         expected.append((i, gains[i]))
         P = P + rows[i].T @ rows[i]
-    result = select(fitted, name, [new], 6, per=per, distance=0.0)
+    result = select(fitted, name, [new], 6, "d-optimal", per, distance=0.0)
     assert [p.candidate for p in result.picks] == [i for i, _ in expected]
     np.testing.assert_allclose([p.score for p in result.picks], [g for _, g in expected], rtol=1e-6)
     assert (result.candidates, result.copies, result.near_duplicates) == (25, 0, 0)
+
+
+@pytest.mark.parametrize("per", ["configuration", "atom"])
+@pytest.mark.parametrize("name", FITS)
+def test_i_optimal_lowers_the_variance_of_all_candidates_most(
+    fitted: Repository, new: Path, name: str, per: str
+) -> None:
+    unit = 1.0 / 0.006241509125883258
+    every = all_rows(Model.load(fitted.at(), name), new)
+    rows = [np.concatenate([10.0 * e, f, 2.0 * unit * s]) for e, f, s in every]
+    sizes = [len(a) for a in read(new, ":")]
+    P, C = information_matrix(fitted, name), sum(A.T @ A for A in rows)
+    first = np.trace(np.linalg.solve(P, C))
+    result = select(fitted, name, [new], 6, per=per, distance=0.0)
+    assert result.method == "i-optimal"
+    taken: list[int] = []
+    for pick in result.picks:
+        before = np.trace(np.linalg.solve(P, C))
+        gains = [(before - np.trace(np.linalg.solve(P + A.T @ A, C))) / first for A in rows]
+        gains = [g / n if per == "atom" else g for g, n in zip(gains, sizes, strict=True)]
+        left = [-1.0 if i in taken else g for i, g in enumerate(gains)]
+        assert pick.candidate == int(np.argmax(left))
+        np.testing.assert_allclose(pick.score, max(left), rtol=1e-6)
+        taken.append(pick.candidate)
+        P = P + rows[pick.candidate].T @ rows[pick.candidate]
 
 
 @pytest.mark.parametrize("per", ["configuration", "atom"])
@@ -234,7 +259,23 @@ def test_undetermined_directions_come_first() -> None:
     before = info.gain(seen) + info.gain(unseen)
     info.take(seen)
     np.testing.assert_allclose(info.gain(unseen), before - np.log(1 + 25.0), rtol=1e-9)
-    assert Information(Reduced(np.zeros((0, 0)), np.zeros(0), 1.0, 3)).gain(np.zeros((2, 0))) == 0.0
+    empty = Information(Reduced(np.zeros((0, 0)), np.zeros(0), 1.0, 3))
+    assert empty.gain(np.zeros((2, 0))) == empty.prediction_gain(np.zeros((2, 0))) == 0.0
+
+
+def test_what_is_to_be_predicted_decides() -> None:
+    """An extreme row along what nothing needs adds to the determinant, and nothing to the predictions."""
+    info = Information(Reduced(np.diag([1.0, 1.0, 0.0]), np.zeros(3), 1.0, 10))
+    needed, extreme = info.compressed(np.array([[2.0, 0.0, 0.0]])), info.compressed(np.array([[0.0, 90.0, 0.0]]))
+    info.aim_at(info.scaled(np.array([[1.0, 0.0, 0.0], [3.0, 0.0, 0.0]])))
+    assert info.gain(extreme) > info.gain(needed)
+    np.testing.assert_allclose(info.prediction_gain(needed), 0.8, rtol=1e-9)
+    assert info.prediction_gain(extreme) < 1e-12
+    info.take(needed)
+    np.testing.assert_allclose(info.prediction_gain(needed), 1 / 5 - 1 / 9, rtol=1e-9)
+    unseen = info.compressed(np.array([[0.0, 0.0, 3.0]]))
+    info.aim_at(info.scaled(np.array([[1.0, 1.0, 1.0]])))
+    np.testing.assert_allclose(info.prediction_gain(unseen), 1.0, rtol=1e-9)
 
 
 def test_greedy_looks_again_only_where_it_must() -> None:
