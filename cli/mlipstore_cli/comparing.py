@@ -36,6 +36,9 @@ def compare_data(
     exact: Annotated[
         bool, typer.Option("--exact", help="Do not look for copies with noise or in other coordinates: faster.")
     ] = False,
+    model: Annotated[
+        str | None, typer.Option(help="A model: who of the shared ones was trained on, on each side.")
+    ] = None,
     all_: Annotated[bool, typer.Option("--all", help="List groups without differences, too.")] = False,
     format: Format = None,
     group_by: GroupBy = "auto",
@@ -78,7 +81,8 @@ def compare_data(
     if place_and_version(first) and place_and_version(second):
         require_plain(options, format)
     with Meter("compare", "configurations", quiet) as meter:
-        result = verb(first, second, where, options, format, executor(executor_name, workers), meter, not exact)
+        chosen = executor(executor_name, workers)
+        result = verb(first, second, where, options, format, chosen, meter, not exact, model)
     emit(result, json, lambda: show_comparison(result, all_))
     if not result.agree:
         raise typer.Exit(1)

@@ -23,6 +23,9 @@ def show_comparison(result: Any, everything: bool) -> None:
     say(f"  {result.shared:,} shared ({result.identical:,} with equal labels and group) · {result.only_first:,} only "
         f"in A · {result.only_second:,} only in B · {duration(result.seconds)}")  # fmt: skip
     _only(result)
+    for a, b, n in result.parts:
+        sides = [f"{part} in {side}" for part, side in ((a, "A"), (b, "B")) if part]
+        say(f"  {n:,} of the shared ones: {', '.join(sides)}")
     if result.equal:
         return
     _groups(result, everything)
@@ -98,13 +101,18 @@ def _worst(result: Any) -> None:
     rows = []
     for kind in _LABELS:
         factor, unit = UNITS["standard"][kind]
-        for d in [d for d in result.differing if d.kind == kind][:_WORST]:
+        for d in [d for d in result.differing if d.kind == kind and not _explained(d)][:_WORST]:
             left = number(d.left * factor) if d.left == d.left else "-"
             rows.append([_place(d.first), _place(d.second), _printable(d.first["group"]), _LABELS[kind],
                          number(d.difference * factor), left, unit])  # fmt: skip
     if rows:
-        table(["in A", "in B", "group", "label", "difference", "beyond\nthe rule", "unit"], rows, left=4,
+        table(["in A", "in B", "group", "label", "difference", "beyond rule", "unit"], rows, left=4,
               title="  those that differ most:")  # fmt: skip
+
+
+def _explained(d: Any) -> bool:
+    """Whether a rule says all of a difference but rounding."""
+    return bool(d.left <= 1e-3 * abs(d.difference))
 
 
 def _place(side: Any) -> str:

@@ -325,20 +325,14 @@ def _told_by(
     """What enters what a model says: who was trained on, how labels stand to it, groups that were left out."""
     if model is None:
         return None
-    from ..kept.problem import refit
+    from ..kept.problem import known_parts, refit
     from ..kept.standing import Standing, fitted
-    from ..split import UNUSED
 
-    problem = refit(repository, model, ref, check_memory=False).problem
-    members = {m.name: m for m in problem.matrix.members()}
-
-    def split(task: _Task) -> NDArray[np.int8]:
-        if task.segment not in members:
-            return np.full(int(task.chosen.sum()), UNUSED, np.int8)
-        return np.asarray(problem.table.split(members[task.segment])[task.chosen], np.int8)
+    parts_of = known_parts(refit(repository, model, ref, check_memory=False))
 
     def tell(data: Material, tasks: list[_Task]) -> None:
-        data.split = np.concatenate([np.zeros(0, np.int8), *map(split, tasks)])
+        split = (parts_of(t.segment, len(t.chosen))[t.chosen] for t in tasks)
+        data.split = np.concatenate([np.zeros(0, np.int8), *split])
         found = fitted(repository, model, ref)
         parts = [Standing.none(0), *(found.of(t.segment, t.chosen) for t in tasks)]
         data.fit = ByFit(found.model, Standing.concatenate(parts), found.left_out, found.why_not)

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..curation.columns import SPLIT_NAMES
+from ..errors import UnknownNameError
 from ..executors import Executor
 from ..index import read_batch
 from ..matching import Rows, Unmatched, common_groups, with_code
@@ -93,6 +95,7 @@ class DataComparison:
     :param first, second: name, version, and numbers of configurations, atoms and groups of each side
     :param copies: of those without a partner, how many are further copies of shared ones, on each side
     :param moved: how many went from which group to which, the most first
+    :param parts: how many shared ones are of which part of a model on each side, "" where it has no such model
     """
 
     first: dict[str, Any]
@@ -106,6 +109,7 @@ class DataComparison:
     groups: dict[str, GroupShare] = field(default_factory=dict)
     labels: list[LabelChange] = field(default_factory=list)
     moved: list[tuple[str, str, int]] = field(default_factory=list)
+    parts: list[tuple[str, str, int]] = field(default_factory=list)
     differing: list[Differing] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -129,6 +133,7 @@ class DataComparison:
             **{k: v for k, v in plain.items() if k != "labels"},
             "labels": [c.to_json() for c in self.labels],
             "moved": [{"from": a, "to": b, "configurations": n} for a, b, n in self.moved],
+            "parts": [{"first": a, "second": b, "configurations": n} for a, b, n in self.parts],
             "agree": self.agree,
             "equal": self.equal,
         }
@@ -143,6 +148,7 @@ def compare_data(
     executor: Executor | None = None,
     progress: Progress | None = None,
     look_alike: bool = True,
+    model: str | None = None,
     scratch: str | Path | None = None,
 ) -> DataComparison:
     """Compare two data sets: each a store, ``STORE@VERSION``, or files or a folder of any readable format.
@@ -155,6 +161,8 @@ def compare_data(
     :param where: only what this expression selects, on both sides
     :param options, format: how files are read
     :param look_alike: also look for those that are copies but for noise or in other coordinates
+    :param model: of one or both stores: who of the shared ones is in its training and in its test set
+    :raises UnknownNameError: neither side has such a model
     :raises InputError: files cannot be read
     :raises StoreError: there is no such store or version
     """
@@ -164,7 +172,7 @@ def compare_data(
             stack.enter_context(opened(str(name), where, options, format, executor, scratch))
             for name in (first, second)
         )  # fmt: skip
-        result = _Comparison(one, two, progress, scratch).run(look_alike)
+        result = _Comparison(one, two, progress, scratch).run(look_alike, model)
     result.seconds = time.perf_counter() - began
     return result
 
@@ -183,13 +191,15 @@ class _Comparison:
         if self._tell is not None:
             self._tell(min(self._done, self._total), self._total)
 
-    def run(self, look_alike: bool) -> DataComparison:
+    def run(self, look_alike: bool, model: str | None) -> DataComparison:
         rows, equal, left = self._pair()
         self._total = max(1, 2 * int((~equal).sum()) + sum(map(len, left)) * look_alike)
         labels = shared_labels(self.one, self.two, rows, equal, self._progress, self.scratch)
         self._groups(labels, left)
         self._labels(labels)
         self._moved(labels)
+        if model is not None:
+            self._parts(labels, model)
         self._copies(labels, left)
         if look_alike:
             self.out.similar = similar((self.one, self.two), (left[0], left[1]), self._progress)
@@ -295,6 +305,21 @@ class _Comparison:
         went = Counter(zip(a[a != b].tolist(), b[a != b].tolist(), strict=True))
         self.out.moved = [(self.names[i], self.names[j], n) for (i, j), n in went.most_common()]
 
+    def _parts(self, s: SharedLabels, model: str) -> None:
+        """Parts of a model that shared configurations have on each side."""
+        names: list[NDArray[Any]] = []
+        unknown: list[UnknownNameError] = []
+        for side, rows in zip((self.one, self.two), s.rows, strict=True):
+            try:
+                names.append(np.array(SPLIT_NAMES, object)[_parts(side, model)[rows]])
+            except UnknownNameError as error:
+                unknown.append(error)
+                names.append(np.full(len(s), "", object))
+        if len(unknown) == 2:
+            raise unknown[0]
+        found = Counter(zip(names[0].tolist(), names[1].tolist(), strict=True))
+        self.out.parts = [(a, b, n) for (a, b), n in sorted(found.items())]
+
     def _copies(self, s: SharedLabels, left: list[Rows]) -> None:
         known = np.unique(_keys(self.one.index.geometry[s.rows[0]]))
         found = [
@@ -306,6 +331,19 @@ class _Comparison:
 
 def _keys(geometry: NDArray[np.uint8]) -> NDArray[np.void]:
     return np.ascontiguousarray(geometry).view("V16").ravel()
+
+
+def _parts(side: Side, model: str) -> NDArray[np.int8]:
+    """Part of each configuration of a side.
+
+    :raises UnknownNameError: it has no such model
+    """
+    from ..kept.problem import known_parts, refit
+
+    if not side.place:
+        raise UnknownNameError(f"files have no model {model!r}: give a store that has it.")
+    of = known_parts(refit(side.snapshot.repository, model, side.snapshot.id, check_memory=False))
+    return np.concatenate([np.zeros(0, np.int8), *(of(g.name, g.n_configurations) for g in side.index.segments)])
 
 
 def _facts(side: Side) -> dict[str, Any]:

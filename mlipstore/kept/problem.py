@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,5 +71,17 @@ def split_of(found: Refit) -> SplitOf:
             )
         members = matrix.members_of(segment)
         return np.where(members.live, table.split(members), UNUSED).astype(np.int8)
+
+    return parts
+
+
+def known_parts(found: Refit) -> Callable[[str, int], NDArray[np.int8]]:
+    """As :func:`split_of`, for segments of any version by name and size: what the model does not know is unused."""
+    members = {m.name: m for m in found.problem.matrix.members()}
+
+    def parts(segment: str, size: int) -> NDArray[np.int8]:
+        if segment not in members:
+            return np.full(size, UNUSED, np.int8)
+        return np.asarray(found.problem.table.split(members[segment]), np.int8)
 
     return parts

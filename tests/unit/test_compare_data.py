@@ -15,7 +15,7 @@ from mlipstore.comparing.compare import compare_data
 from mlipstore.comparing.explain import explain, unit_factor
 from mlipstore.comparing.labels import SharedLabels
 from mlipstore.configuration import Configuration
-from mlipstore.errors import InputError, SettingsError, StoreError
+from mlipstore.errors import InputError, SettingsError, StoreError, UnknownNameError
 from mlipstore.units import GPA, HARTREE
 from tests.audit.clean_sets import clean
 from tests.audit.test_audit import written
@@ -151,6 +151,32 @@ def test_versions_and_a_selection(store: Path, tmp_path: Path) -> None:
     assert run("compare-data", f"{copy}@v1", copy).out.splitlines()[-1].startswith(f"next: mlipstore audit {copy}")
     with pytest.raises(StoreError, match="v2"):
         compare_data(f"{copy}@v2", copy)
+
+
+def test_parts_of_a_model(store: Path, first: Path, tmp_path: Path) -> None:
+    """Whom a model was trained on, of the configurations that another set has."""
+    copy = tmp_path / "c.mlip"
+    done("clone", store, copy)
+    rows = tmp_path / "snap.toml"
+    rows.write_text('[descriptor]\ntype = "snap"\nelements = ["Cu", "Au"]\nrcutfac = 4.6\ntwojmax = 2\n')
+    (tmp_path / "fit.toml").write_text('[fit]\nname = "m"\n[fit.default]\ntrain = 0.7\ntest = 0.3\n')
+    done("featurize", copy, "--descriptor", rows, "--workers", 1)
+    done("fit", copy, "--config", tmp_path / "fit.toml")
+    n = {part: len(select(copy, part)) for part in ("train", "test")}
+    assert compare_data(first, copy, model="m").parts == [("", "test", n["test"]), ("", "train", n["train"])]
+    outcome = done("compare-data", copy, first, "--model", "m")
+    assert f"{n['train']} of the shared ones: train in A" in outcome.out
+    # what was relabelled since has another content, and the model has not seen it
+    done("relabel", copy, "--where", "group == 'walk'", "--energy-scale", "2")
+    parts = compare_data(f"{copy}@main~1", copy, model="m").parts
+    assert sum(k for a, b, k in parts if b == "unused") == 16 and all(a == b for a, b, _ in parts if b != "unused")
+    with pytest.raises(UnknownNameError, match="no model"):
+        compare_data(store, first, model="m")
+
+
+def select(store: Path, part: str) -> list[object]:
+    query = ("query", store, "--model", "m", "--where", f"split == '{part}'", "--json")
+    return list(json.loads(done(*query).out))
 
 
 def test_what_cannot_be_compared(store: Path, first: Path, tmp_path: Path) -> None:
