@@ -23,7 +23,7 @@ help:
 	@echo 'make demo       a training set becomes a potential that LAMMPS runs, explained step by step (2 minutes)'
 	@echo 'make test       the test suite'
 	@echo 'make test-all   the test suite on each of Python 3.11, 3.12, 3.13 that is here'
-	@echo 'make extended   damage and concurrency at full size: 500 flipped bits, 8 writers with 50 commits each (an hour)'
+	@echo 'make extended   damage and concurrency at full size: 500 flipped bits, 8 writers with 50 commits each (two hours)'
 	@echo 'make fuzz       a minute of damaged input for each reader, expressions, run files, cards'
 	@echo 'make test-icechunk2  stores travel between Icechunk 1 and 2'
 	@echo 'make lint       ruff and mypy'
@@ -52,7 +52,8 @@ test-all:
 
 extended: $(READY)
 	$(EXTENDED) $(ONE_THREAD) $(PY) -m pytest tests/sharing/test_verify.py tests/sharing/test_writers.py \
-	    tests/sharing/test_interleaving.py $(PYTEST_ARGS)
+	    tests/sharing/test_interleaving.py tests/sharing/test_readers.py tests/sharing/test_faults.py \
+	    tests/sharing/test_nginx.py $(PYTEST_ARGS)
 
 fuzz: $(READY)
 	$(ONE_THREAD) $(PY) -m tests.fuzz $(FUZZ_ARGS)

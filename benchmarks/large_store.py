@@ -4,7 +4,8 @@
 
 Each version adds one segment, through the ``ingest`` verb: reading a file, checks, index, commit. At a few sizes on the
 way each operation is timed in a process of its own, as a command would do it after its imports, the best of three; CPU
-time is given beside wall time. The last lines say how many times more the largest store takes than the smallest.
+time is given beside wall time. The last lines say how many times more the largest store takes than the smallest, and
+what it takes after ``compact`` has merged its segments.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mlipstore.compact import compact
 from mlipstore.ingest import ingest
 from mlipstore.store import Repository
 
@@ -104,26 +106,41 @@ def measure(folder: Path, segments: int, configurations: int, atoms: int) -> dic
     repository = Repository.create(folder / "large.mlip")
     sizes = sorted({max(1, segments // 10), max(1, segments // 3), segments})
     ingests: list[tuple[float, float]] = []
-    found: dict[int, dict[str, tuple[float, float]]] = {}
-    for n in range(1, segments + 1):
+
+    def one_more(seed: int) -> None:
         file = folder / "more.xyz"
-        frames(file, configurations, atoms, n)
+        frames(file, configurations, atoms, seed)
         began, cpu = time.perf_counter(), time.process_time()
         ingest(repository, [file])
         ingests.append((time.perf_counter() - began, time.process_time() - cpu))
+
+    found: dict[int, dict[str, tuple[float, float]]] = {}
+    for n in range(1, segments + 1):
+        one_more(n)
         if n == 1:
             repository.tag("begin")
             annotate(repository, "frame < 10", ("odd",))
         if n in sizes:
             found[n] = {name: timed(repository.path, name) for name in OPERATIONS}  # type: ignore[arg-type]
-            last = ingests[-min(20, n) :]
-            found[n]["ingest of one more segment"] = (
-                float(np.median([t[0] for t in last])),
-                float(np.median([t[1] for t in last])),
-            )
+            found[n]["ingest of one more segment"] = median(ingests[-min(20, n) :])
             report(n, configurations, found[n])
-    return {"configurations": configurations, "atoms": atoms, "sizes": {str(n): found[n] for n in sizes},
-            "ingest_seconds": [round(t[0], 4) for t in ingests], "growth": growth(found)}  # fmt: skip
+    figures = {"configurations": configurations, "atoms": atoms, "sizes": {str(n): found[n] for n in sizes},
+               "ingest_seconds": [round(t[0], 4) for t in ingests], "growth": growth(found)}  # fmt: skip
+    began, cpu = time.perf_counter(), time.process_time()
+    done = compact(repository)
+    print(f"\ncompact: {done.merged:,} segments became {done.into:,}, {done.arrays:,} arrays {done.arrays_left:,}; "
+          f"{time.perf_counter() - began:.1f} s ({time.process_time() - cpu:.1f} s CPU)")  # fmt: skip
+    after = {name: timed(repository.path, name) for name in OPERATIONS}  # type: ignore[arg-type]
+    for n in range(5):
+        one_more(segments + 1 + n)
+    after["ingest of one more segment"] = median(ingests[-5:])
+    report(done.segments_left, configurations * segments // done.segments_left, after)
+    return {**figures, "after compact": after}
+
+
+def median(times: list[tuple[float, float]]) -> tuple[float, float]:
+    """Of wall and CPU time."""
+    return float(np.median([t[0] for t in times])), float(np.median([t[1] for t in times]))
 
 
 def report(n: int, configurations: int, times: dict[str, tuple[float, float]]) -> None:
