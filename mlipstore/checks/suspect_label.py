@@ -27,8 +27,8 @@ _LISTED = 50
 class SuspectLabel:
     """A model that lacks a term is wrong about similar configurations alike; a wrong label is wrong alone.
 
-    The residual that a label has in the fit without it, ``r / (1 - h)``, is compared with those of the most similar
-    configurations of the training set: distances between atoms, how uneven they are, volume per atom, same elements.
+    The residual that a label has in the fit without it (``r / (1 - h)`` where it was trained on) is compared with those
+    of the most similar configurations: distances between atoms, how uneven they are, volume per atom, same elements.
 
     :param far: standard errors from the fit, see :mod:`mlipstore.kept.studentised`
     :param apart: times what three quarters of the similar ones are off by
@@ -87,7 +87,7 @@ class SuspectLabel:
         these are, and whether there are none."""
         assert data.fit is not None
         s, st = data.summary, data.fit.standing
-        off = st.residual[:, k] / np.maximum(1.0 - st.leverage[:, k], 1e-3)
+        off = st.outside[:, k]
         # what is usual for the group: forces and stresses of similar configurations may be zero by symmetry
         error = np.abs(st.residual[far, k] / st.studentised[far, k]) * (KINDS[k] != "energy")
         elements = np.array([hash(tuple(z for z, _ in c)) for c in s.compositions])[s.composition]

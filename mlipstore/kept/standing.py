@@ -1,4 +1,4 @@
-"""How the labels of a training set stand to a stored model, for the audit: worst rows, and groups left out."""
+"""How labels stand to a stored model, for the audit: the worst rows of each configuration, and groups left out."""
 
 from __future__ import annotations
 
@@ -34,11 +34,13 @@ _LINEAR = ("qr", "svd", "ridge")
 class Standing:
     """The row of each kind that is farthest from the fit, of configurations ``(n, kinds)``; NaN where none was fitted.
 
-    :param residual: label minus fitted, in internal units; ``label``: element shifts taken away, baseline included
+    :param residual: label minus fitted, in internal units; ``outside``: in the fit without the row
+    :param label: element shifts taken away, baseline included
     :param studentised: of that row; ``leverage`` likewise; ``row``: its position among the rows of its configuration
     """
 
     residual: F8
+    outside: F8
     label: F8
     studentised: F8
     leverage: F8
@@ -54,7 +56,7 @@ class Standing:
         def empty() -> F8:
             return np.full((n, len(KINDS)), np.nan)
 
-        return cls(empty(), empty(), empty(), empty(), np.zeros((n, len(KINDS)), np.int64))
+        return cls(empty(), empty(), empty(), empty(), empty(), np.zeros((n, len(KINDS)), np.int64))
 
 
 @dataclass
@@ -100,7 +102,7 @@ class Fitted:
 
 
 def fitted(repository: Repository, model: str, ref: str | None = None, progress: Progress | None = None) -> Fitted:
-    """Look at all training rows of a stored model once, and at its kept factors; holds 0.2 kB per configuration.
+    """Look at all training and test rows of a model once, and at its kept factors; holds 0.2 kB per configuration.
 
     :raises UnknownNameError: there is no such model
     """
@@ -117,7 +119,7 @@ def fitted(repository: Repository, model: str, ref: str | None = None, progress:
 
 def _rows(found: Refit, snapshot: Snapshot, progress: Progress | None) -> dict[str, Standing]:
     out: dict[str, Standing] = {}
-    for rows in Studentised(found, snapshot).rows("rows of the fit", progress):
+    for rows in Studentised(found, snapshot, test=True).rows("rows of the fit", progress):
         here = out.setdefault(rows.labels.name, Standing.none(len(rows.labels.n_atoms)))
         k, block = rows.block.kind, rows.block
         size = np.abs(rows.studentised)
@@ -127,7 +129,8 @@ def _rows(found: Refit, snapshot: Snapshot, progress: Progress | None) -> dict[s
         i = block.configuration[first]
         farther = ~(np.abs(here.studentised[i, k]) >= size[first])  # true for NaN
         i, first = i[farther], first[farther]
-        here.residual[i, k], here.label[i, k] = rows.residual[first], block.b[first]
+        here.residual[i, k], here.outside[i, k] = rows.residual[first], rows.outside[first]
+        here.label[i, k] = block.b[first]
         here.studentised[i, k], here.leverage[i, k] = rows.studentised[first], rows.leverage[first]
         here.row[i, k] = block.row[first] - _first_row(k, rows.labels.n_atoms)[i]
     return out

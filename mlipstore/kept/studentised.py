@@ -1,9 +1,10 @@
-"""Residuals of training rows in standard errors, and leverages: one pass over the rows of a stored model.
+"""Residuals of rows in standard errors, and leverages: one pass over the rows of a stored model.
 
 For a weighted training row a with residual r, ``h = a (A^T A + alpha)^-1 a^T`` is its leverage, between 0 and 1: the
 share of its own label in its fitted value. Its studentised residual is ``r / (s sqrt(1 - h))``, with s the root mean
 square residual of the rows of its group and kind without it (Cook and Weisberg 1982, sec. 2.2.1; one row of the error
-that is usual for the kind is added to those of the group, so that groups of a few rows have a scale).
+that is usual for the kind is added to those of the group, so that groups of a few rows have a scale). For a test row,
+which the fit has not seen, h has no bound and it is ``r / (s sqrt(1 + h))``.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from ..metrics import ALL, KINDS
 from ..solve.factor import Factor
 from ..solve.linear import reduced
 from ..solve.uncertainty import Posterior
-from ..split import TRAIN
+from ..split import TEST, TRAIN
 from ..store import Snapshot
 from .problem import Refit
 
@@ -29,14 +30,16 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass
 class Rows:
-    """Training rows of one block that have a weight.
+    """Rows of one block that have a weight.
 
     :param residual: label minus fitted ``(n,)`` in internal units; ``studentised``, ``leverage`` likewise
+    :param outside: residual in the fit without the row
     """
 
     labels: SegmentLabels
     block: Block
     residual: F8
+    outside: F8
     studentised: F8
     leverage: F8
 
@@ -45,10 +48,11 @@ class Studentised:
     """The rows of a model's training set, block by block, with what they are judged by.
 
     :param snapshot: holds the model
+    :param test: of the test set, too
     """
 
-    def __init__(self, found: Refit, snapshot: Snapshot) -> None:
-        self.problem = found.problem
+    def __init__(self, found: Refit, snapshot: Snapshot, test: bool = False) -> None:
+        self.problem, self._last = found.problem, TEST if test else TRAIN
         self.problem.matrix.separate = True  # labels as they are, the baseline beside them
         packed = snapshot.read(f"models/{found.model.id}/R")
         factor = Factor.from_packed(packed, len(found.x), found.model.rows)
@@ -88,7 +92,7 @@ class Studentised:
         self, labels: SegmentLabels, block: Block, codes: NDArray[np.int32], split: NDArray[np.int8]
     ) -> Rows | None:
         w = self.problem.table.row_weights(block, codes, split, labels.n_atoms)
-        used = (split[block.configuration] == TRAIN) & (w > 0.0)
+        used = (split[block.configuration] <= self._last) & (w > 0.0)
         if not used.any():
             return None
         block = Block(
@@ -97,13 +101,17 @@ class Studentised:
         r = block.b - block.A @ self._x
         if labels.reference is not None:
             r -= labels.reference[block.kind][block.row]
-        h = np.minimum(w[used] ** 2 * self._posterior.leverage(block.A), 1.0)
-        return Rows(labels, block, r, self._studentised(r, h, codes[block.configuration], block.kind), h)
+        h = w[used] ** 2 * self._posterior.leverage(block.A)
+        seen = split[block.configuration] == TRAIN
+        h[seen] = np.minimum(h[seen], 1.0)
+        t = self._studentised(r, h, seen, codes[block.configuration], block.kind)
+        return Rows(labels, block, r, np.where(seen, r / np.maximum(1.0 - h, 1e-3), r), t, h)
 
-    def _studentised(self, r: F8, h: F8, code: NDArray[np.int32], kind: int) -> F8:
+    def _studentised(self, r: F8, h: F8, seen: NDArray[np.bool_], code: NDArray[np.int32], kind: int) -> F8:
         squares, counts = self._squares[code, kind], self._counts[code, kind]
-        free = np.maximum(1.0 - h, 1e-12)
+        free = np.where(seen, np.maximum(1.0 - h, 1e-12), 1.0 + h)
         others = np.maximum(squares - r**2 / free, 1e-6 * squares) / np.maximum(counts - 1.0, 1.0)
+        others = np.where(seen, others, squares / counts)
         return np.asarray(np.divide(r, np.sqrt(others * free), out=np.zeros_like(r), where=others > 0.0))
 
 

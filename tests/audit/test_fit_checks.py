@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 
 from mlipstore.audit.finding import Finding
 from mlipstore.audit.run import AuditResult, audit
-from mlipstore.configuration import Configuration
+from mlipstore.configuration import Batch, Configuration
 from mlipstore.curation.edit import Relabel, relabel
 from mlipstore.curation.query import select
 from mlipstore.errors import StoreError
@@ -26,6 +27,7 @@ from mlipstore.kept.problem import refit
 from mlipstore.kept.standing import groups_left_out
 from mlipstore.registry import make
 from mlipstore.runs.runfile import Fit, GroupSettings
+from mlipstore.split import TEST, TRAIN, places
 from mlipstore.store import Repository
 from mlipstore.units import GPA
 
@@ -53,15 +55,15 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return out
 
 
-def fitted(original: Path, folder: Path, changed: list[Configuration]) -> Repository:
+def fitted(original: Path, folder: Path, changed: list[Configuration], settings: Fit = FIT) -> Repository:
     """A copy with the labels of these configurations, fitted with its factors kept."""
     repository = Repository.open(shutil.copytree(original, folder / "a.mlip"))
     if changed:
         labels = written(folder / "b.xyz", changed)
         result = relabel(repository, "n_atoms > 0", Relabel(labels=labels))
         assert result.changed == len(changed)
-    factor(repository, FIT)
-    fit(repository, FIT)
+    factor(repository, settings)
+    fit(repository, settings)
     return repository
 
 
@@ -156,3 +158,23 @@ def test_pairs_that_are_left_out(stores: dict[str, Path], tmp_path: Path) -> Non
         i, j = left.groups.index(other), left.groups.index("hot")
         expected = [lines["hot"].outside[k] for k in ("energy", "force", "stress")]
         np.testing.assert_allclose(left.without[i, j], expected, rtol=1e-5)
+
+
+def test_labels_of_the_test_set_are_looked_at_too(stores: dict[str, Path], tmp_path: Path) -> None:
+    """A wrong energy is found in either part; the expected error of one that was not fitted is larger, not smaller."""
+    all_ = deepcopy(clean("Mg"))
+    hot = [c for c in all_ if c.group == "hot"]
+    place = places(Batch.from_configurations(hot).geometry, FIT.seed)
+    wrong = [hot[int(np.argmin(place))], hot[int(np.argmax(place))]]
+    for c in wrong:
+        c.energy += 0.15 * len(c)
+    settings = replace(FIT, default=replace(FIT.default, train=0.5, test=0.5))
+    repository = fitted(stores["Mg"], tmp_path, wrong, settings)
+    result = looked_at(repository)
+    (found,) = result.of("suspect-label", "warning")
+    frames = result.data.summary.frame[found.configurations]
+    assert set(frames.tolist()) >= {next(i for i, a in enumerate(all_) if a is c) for c in wrong}
+    assert result.data.fit is not None and result.data.split is not None
+    assert set(result.data.split[found.configurations].tolist()) == {TRAIN, TEST}
+    judged = np.isfinite(result.data.fit.standing.studentised[:, 0])
+    assert judged[result.data.split == TEST].all() and judged[result.data.split == TRAIN].all()
