@@ -120,6 +120,12 @@ def read_columns(
     return {k: snapshot.read(f"{path}/{k}", start, stop) if v is None else v for k, v in found.items()}
 
 
+def read_attributes(snapshot: Snapshot, paths: Sequence[str]) -> list[dict[str, Any]]:
+    """:meth:`mlipstore.snapshot.Snapshot.attributes` of many groups at once."""
+    texts = sync(_get(snapshot.store, [f"{path}/zarr.json" for path in paths]))
+    return [snapshot.attributes(p, t if isinstance(t, bytes) else None) for p, t in zip(paths, texts, strict=True)]
+
+
 def read_groups(
     snapshot: Snapshot, paths: Sequence[str], names: Sequence[str]
 ) -> dict[str, dict[str, NDArray[Any] | None]]:

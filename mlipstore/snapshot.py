@@ -86,9 +86,12 @@ class Snapshot:
         assert isinstance(group, zarr.Group)
         return group
 
-    def attributes(self, path: str) -> dict[str, Any]:
-        """Attributes of a group; :class:`DamagedStoreError` if they are not those that were stored."""
-        attributes: dict[str, Any] = self._document(path).get("attributes", {})
+    def attributes(self, path: str, document: bytes | None = None) -> dict[str, Any]:
+        """Attributes of a group; :class:`DamagedStoreError` if they are not those that were stored.
+
+        :param document: what the group says about itself, if it was read already
+        """
+        attributes: dict[str, Any] = self._document(path, document).get("attributes", {})
         digest = attributes.pop(DIGEST, None)
         if digest is not None and digest != content_id(canonical(attributes, plain=True)):
             raise DamagedStoreError(
@@ -96,11 +99,13 @@ class Snapshot:
             )
         return attributes
 
-    def _document(self, path: str) -> dict[str, Any]:
+    def _document(self, path: str, text: bytes | None) -> dict[str, Any]:
         """What a group says about itself; through Zarr it takes ten times as long."""
         with self.reading(path):
-            found = sync(self.store.get(f"{path}/zarr.json".lstrip("/"), default_buffer_prototype()))
-            document: Any = None if found is None else json.loads(found.to_bytes())
+            if text is None:
+                found = sync(self.store.get(f"{path}/zarr.json".lstrip("/"), default_buffer_prototype()))
+                text = None if found is None else found.to_bytes()
+            document: Any = None if text is None else json.loads(text)
             if isinstance(document, dict) and document.get("node_type") == "group":
                 return dict(document)
             self.group(path)  # which says what is wrong

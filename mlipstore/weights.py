@@ -23,6 +23,15 @@ STRESS_UNITS = {
 }
 
 
+#: Thresholds of a group that is for training, whatever the places in it: they need not be known.
+_EVERY = (1.0, 2.0)
+
+
+def _whole(settings: GroupSettings) -> bool:
+    """Whether every configuration of a group is for training."""
+    return isinstance(settings.train, float) and settings.train == 1.0 and settings.test == 0
+
+
 @dataclass
 class GroupTable:
     """What each group of the store gets in a fit.
@@ -63,14 +72,20 @@ class GroupTable:
     def _count(self, matrix: DesignMatrix) -> None:
         """Turn counts into thresholds and count configurations per group and split (one pass over the hashes)."""
         place: dict[str, list[NDArray[np.float64]]] = {}
+        whole = {name for name, s in zip(self.groups, self.settings, strict=True) if s is not None and _whole(s)}
         for labels in matrix.members():
-            p = labels.places(self.seed)
-            for name in set(labels.group.tolist()):
+            names = set(labels.group.tolist())
+            p = np.zeros(len(labels.group)) if names <= whole else labels.places(self.seed)
+            for name in names:
                 place.setdefault(str(name), []).append(p[(labels.group == name) & labels.live])
         for g, name in enumerate(self.groups):
             s = self.settings[g]
             mine = np.concatenate(place.get(name, [np.zeros(0)]))
             if s is None:
+                continue
+            if name in whole:
+                self.sizes[g] = [len(mine), 0]
+                self.thresholds[name] = _EVERY
                 continue
             split = assign(mine, s.train, s.test, name)
             self.sizes[g] = [(split == TRAIN).sum(), (split == TEST).sum()]
@@ -89,13 +104,16 @@ class GroupTable:
 
     def split(self, labels: SegmentGroups) -> NDArray[np.int8]:
         """TRAIN, TEST or UNUSED for each configuration of a segment."""
-        p = labels.places(self.seed)
-        out = np.full(len(p), UNUSED, np.int8)
+        out = np.full(len(labels.group), UNUSED, np.int8)
         for name in set(labels.group.tolist()):
             if str(name) not in self.thresholds:
                 continue
-            low, high = self.thresholds[str(name)]
             mine = labels.group == name
+            if self.thresholds[str(name)] == _EVERY:
+                out[mine] = TRAIN
+                continue
+            p = labels.places(self.seed)
+            low, high = self.thresholds[str(name)]
             out[mine & (p >= high)] = TEST
             out[mine & (p <= low)] = TRAIN
         return out

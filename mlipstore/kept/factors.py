@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..blocks import DesignMatrix, SegmentGroups
-from ..bulk_read import read_groups
+from ..bulk_read import read_attributes, read_groups
 from ..configuration import F8
 from ..errors import DamagedStoreError
 from ..features import Feature, StoredBaseline
@@ -192,14 +192,17 @@ class KeptFactors:
         """Take all that are stored into memory: one by one each takes three round trips to the store."""
         for version in {id(leaf.stored): leaf.stored for leaf in self.leaves if leaf.stored is not None}.values():
             mine = [x for x in self.leaves if x.stored is version and x.name not in self._cache]
-            found = read_groups(version, [f"{self.settings.path}/{leaf.name}" for leaf in mine], ["R"])
-            for leaf, arrays in zip(mine, found.values(), strict=True):
-                self._cache[leaf.name] = self._read(leaf, arrays["R"])
+            paths = [f"{self.settings.path}/{leaf.name}" for leaf in mine]
+            found, said = read_groups(version, paths, ["R"]), read_attributes(version, paths)
+            for leaf, arrays, attributes in zip(mine, found.values(), said, strict=True):
+                self._cache[leaf.name] = self._read(leaf, arrays["R"], attributes)
 
-    def _read(self, leaf: Leaf, packed: F8 | None = None) -> tuple[list[Key], F8]:
+    def _read(
+        self, leaf: Leaf, packed: F8 | None = None, attributes: dict[str, Any] | None = None
+    ) -> tuple[list[Key], F8]:
         here = f"{self.settings.path}/{leaf.name}"
         assert leaf.stored is not None
-        keys = _from_columns(leaf.stored.attributes(here)["keys"])
+        keys = _from_columns((attributes or leaf.stored.attributes(here))["keys"])
         if packed is None:
             packed = leaf.stored.read(f"{here}/R")
         if not np.isfinite(packed).all() or len(packed) != sum(packed_size(k.rows, self.n) for k in keys):
