@@ -176,7 +176,7 @@ def test_damage_on_the_command_line(store: Path) -> None:
     for words, place in (
         (["fit", store, "--name", "new", "-c", store.parent / "other.toml"], "index/"),
         (["replay", store, model], "models/"),
-        (["show", store], "index/"),
+        (["show", store], "models/"),  # the index of so few configurations is packed into manifests
         (["export", store, model, "-o", store.parent / "out"], "models/"),
     ):
         (store.parent / "other.toml").write_text(RUN.replace("energy = 10.0", "energy = 11.0"))
