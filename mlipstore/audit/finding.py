@@ -9,9 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..units import GPA
+
 #: From good to bad. *undecided*: there is too little evidence for a verdict, which is not the same as ok.
 VERDICTS = ("ok", "undecided", "warning", "error")
 NONE = np.zeros(0, np.int64)
+#: Factor and name of the unit that people read errors of each kind in.
+READ_IN = {"energy": (1e3, "meV/atom"), "force": (1e3, "meV/Å"), "stress": (1.0 / GPA, "GPa")}
 
 
 @dataclass
@@ -43,6 +47,15 @@ class Finding:
     def counts(self) -> bool:
         """Whether it is a warning or an error that nobody has waived."""
         return self.verdict in ("warning", "error") and not self.waived
+
+
+def rounded(value: float, sign: str = "") -> str:
+    """Two digits, or whole numbers from 100 on.
+
+    >>> rounded(12345.6), rounded(0.1234), rounded(3.0, "+")
+    ('12,346', '0.12', '+3')
+    """
+    return f"{value:{sign},.0f}" if abs(value) >= 100.0 else f"{value:{sign}.2g}"
 
 
 def described(f: Finding) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from ..plotting.style import (
     written_out,
 )
 from ..units import GPA
+from .finding import READ_IN
 from .material import Series
 from .run import AuditResult
 
@@ -190,7 +191,7 @@ def _suspects(result: AuditResult, findings: list[Finding]) -> Figure:
     figure.axes[0].set_ylabel("|residual| / standard error")
     legend(figure.axes[0], list(figure.axes[0].collections)[:2], ["all", "suspect"], loc="upper left")
     heading(figure, "labels off the fit", f"model {result.data.fit.model}: the farthest row of each configuration")
-    footnote(figure, [shortened(f.what, 40 * len(kinds)) for f in findings[:2]])
+    footnote(figure, ["suspect: far off the fit, and similar configurations are not"])
     return figure
 
 
@@ -199,7 +200,7 @@ def _conflicts(model: str, left: LeftOut) -> Figure:
     kinds = [k for k in range(len(KINDS)) if (left.rows[:, k] > 0).any()]
     figure = new_figure(3.9 * len(kinds) + 0.6, 4.4)
     for ax, k in zip(np.atleast_1d(figure.subplots(1, len(kinds))), kinds, strict=True):
-        factor, unit = ((1e3, "meV/atom"), (1e3, "meV/Å"), (1 / GPA, "GPa"))[k]
+        factor, unit = READ_IN[KINDS[k]]
         mine = np.flatnonzero((left.outside[:, k] > 1e-9) & (left.spread[:, k] > 1e-9))
         x, y = left.spread[mine, k] * factor, left.outside[mine, k] * factor
         if not len(mine):

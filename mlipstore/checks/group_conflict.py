@@ -9,16 +9,13 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..audit.finding import Finding
+from ..audit.finding import READ_IN, Finding, rounded
 from ..audit.material import Material
 from ..configuration import F8
 from ..errors import counted
 from ..kept.standing import LeftOut
 from ..metrics import KINDS
-from ..units import GPA
 
-#: Factor and name of the unit that people read each kind in.
-_UNITS = {"energy": (1e3, "meV/atom"), "force": (1e3, "meV/Å"), "stress": (1.0 / GPA, "GPa")}
 _LISTED = 20
 
 
@@ -88,7 +85,7 @@ class GroupConflict:
         return np.where(told, gain, 1.0)
 
     def _conflict(self, left: LeftOut, gain: F8, i: int, k: int, times: float, which: NDArray[np.int64]) -> Finding:
-        factor, unit = _UNITS[KINDS[k]]
+        factor, unit = READ_IN[KINDS[k]]
         off, expected, fitted = (float(v[i, k]) * factor for v in (left.outside, left.spread, left.inside))
         helped = self._helped(left, gain, i)
         others = (
@@ -96,8 +93,8 @@ class GroupConflict:
         )
         return Finding(
             "warning",
-            f"{KINDS[k]} labels contradict the other groups: {_round(off)} {unit} off the fit without it, which "
-            f"expects {_round(expected)}, and {_round(fitted)} off the fit with it{others}",
+            f"{KINDS[k]} labels contradict the other groups: {rounded(off)} {unit} off the fit without it, which "
+            f"expects {rounded(expected)}, and {rounded(fitted)} off the fit with it{others}",
             left.groups[i],
             "group-conflict",
             {"kind": KINDS[k], "outside": float(left.outside[i, k]), "expected": float(left.spread[i, k]),
@@ -131,10 +128,6 @@ class GroupConflict:
             "group-weight",
             evidence,
         )
-
-
-def _round(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.2g}"
 
 
 plugin = GroupConflict

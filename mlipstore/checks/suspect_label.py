@@ -10,15 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from ..audit.finding import Finding
+from ..audit.finding import READ_IN, Finding, rounded
 from ..audit.material import I8, Material
 from ..configuration import F8
 from ..errors import counted
 from ..metrics import KINDS
-from ..units import GPA
 
-#: Unit that people read each kind in.
-_UNITS = {"energy": (1e3, "meV/atom"), "force": (1.0, "eV/Å"), "stress": (1.0 / GPA, "GPa")}
 #: Labels that are listed in the evidence of a finding.
 _LISTED = 50
 
@@ -152,13 +149,14 @@ class SuspectLabel:
     ) -> Finding:
         found = list(dict.fromkeys(i for _, i, _ in entries))  # the farthest first
         first = entries[0][2]
-        factor, unit = _UNITS[first["kind"]]
+        factor, unit = READ_IN[first["kind"]]
         what = f"{first['kind']} {first['component']}".strip()
         n = f"{len(found):,} configurations have labels" if len(found) > 1 else "a configuration has a label"
         return Finding(
             "warning",
-            f"{n} off the fit alone: {what} of {first['place']} by {first['residual'] * factor:+.3g} {unit} "
-            f"({abs(first['standard_errors']):.0f} standard errors), similar ones by {first['similar'] * factor:.2g}",
+            f"{n} off the fit alone: {what} of {first['place']} by {rounded(first['residual'] * factor, '+')} {unit} "
+            f"({abs(first['standard_errors']):.0f} standard errors), similar ones by "
+            f"{rounded(first['similar'] * factor)}",
             data.summary.groups[group],
             "label",
             evidence | {"labels": [e for *_, e in entries[:_LISTED]]},
