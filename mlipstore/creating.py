@@ -25,7 +25,7 @@ from .store_errors import translate
 
 _MAIN_REF = f"refs/branch.{MAIN}/ref.json"
 #: The last chunk of the index is written anew by every ingest, and travels with every pull, so it is small.
-_INDEX_CHUNK_ROWS = 1_024
+_INDEX_CHUNK_ROWS = 2_048
 _TOP_GROUPS = (
     "configurations",
     "atoms",
