@@ -185,11 +185,15 @@ def test_long_but_flat_is_accepted(repository: Repository) -> None:
 
 
 def test_only_what_is_needed_is_read(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlipstore import index
     from mlipstore.snapshot import Snapshot
 
     read: list[str] = []
-    real = Snapshot.read
+    real, rows = Snapshot.read, index.read_rows
     monkeypatch.setattr(Snapshot, "read", lambda self, path, *a: read.append(path) or real(self, path, *a))
+    monkeypatch.setattr(
+        index, "read_rows", lambda s, at, names, *a: read.extend(f"{at}/{n}" for n in names) or rows(s, at, names, *a)
+    )
     select(repository.at(), 'group == "surface" and n_atoms > 2')
     assert sorted(read) == ["index/facts", "index/state"]
     read.clear()
