@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,16 +24,12 @@ from mlipstore.replay import replay
 from mlipstore.runs.runfile import Fit, GroupSettings, PluginTable
 from mlipstore.store import Repository
 from tests.robustness.sources import done, run
-from tests.small_store import add, configurations, plugins, small_store
+from tests.small_store import add, configurations, small_store
+
+pytestmark = pytest.mark.usefixtures("small_store_plugins")
 
 SPLIT = GroupSettings(train=0.7, test=0.2, energy=10.0, force=1.0, stress=2.0)
 PLAIN = Fit(default=SPLIT, groups={"bulk": replace(SPLIT, energy=50.0, force=0.3)})
-
-
-@pytest.fixture(scope="module", autouse=True)
-def known() -> Iterator[None]:
-    with plugins():
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,9 @@ from mlipstore.runs.runfile import Fit, GroupSettings, PluginTable
 from mlipstore.split import TRAIN
 from mlipstore.store import Repository
 from tests.robustness.sources import done, run
-from tests.small_store import add, configurations, plugins
+from tests.small_store import add, configurations
+
+pytestmark = pytest.mark.usefixtures("small_store_plugins")
 
 SPLIT = GroupSettings(train=0.8, test=0.2, energy=10.0, force=1.0, stress=2.0)
 FITS = {
@@ -27,12 +28,6 @@ FITS = {
         solver=PluginTable("ridge", settings={"alpha": 5.0}),
     ),
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module", autouse=True)
-def known() -> Iterator[None]:
-    with plugins():
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +11,9 @@ from mlipstore.api import Store
 from mlipstore.errors import MemoryLimitError, SettingsError, UnknownNameError
 from mlipstore.fit import compute, prepare
 from mlipstore.runs.runfile import Fit, GroupSettings, PluginTable
-from tests.small_store import plugins, small_store
+from tests.small_store import small_store
+
+pytestmark = pytest.mark.usefixtures("small_store_plugins")
 
 SPLIT = GroupSettings(train=0.7, test=0.3, energy=10.0, force=1.0, stress=2.0)
 FIT = Fit(default=SPLIT, groups={"bulk": replace(SPLIT, energy=50.0, force=0.3)})
@@ -21,12 +22,6 @@ FITS = {
     "ridge": replace(FIT, solver=PluginTable("ridge", settings={"alpha": 3.0})),
     "size": replace(FIT, weight_scaling="group-size"),
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def known() -> Iterator[None]:
-    with plugins():
-        yield
 
 
 @pytest.fixture(scope="module")

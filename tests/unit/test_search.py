@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -29,17 +28,13 @@ from mlipstore.searching.studies import Study
 from mlipstore.searching.trials import Trials, not_dominated
 from mlipstore.store import Repository
 from tests.robustness.sources import done, run
-from tests.small_store import plugins, small_store
+from tests.small_store import small_store
+
+pytestmark = pytest.mark.usefixtures("small_store_plugins")
 
 SPLIT = GroupSettings(train=0.7, test=0.3, energy=10.0, force=1.0, stress=2.0)
 FIT = Fit(default=SPLIT, groups={"bulk": replace(SPLIT, energy=50.0, force=0.3)})
 GROUPS = ["bulk", "melt/2000 K", "surface"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def known() -> Iterator[None]:
-    with plugins():
-        yield
 
 
 @pytest.fixture(scope="module")

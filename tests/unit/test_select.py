@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,9 @@ from mlipstore.solve.linear import Reduced
 from mlipstore.split import TRAIN
 from mlipstore.store import Repository
 from tests.robustness.sources import done, run
-from tests.small_store import configurations, plugins, small_store
+from tests.small_store import configurations, small_store
+
+pytestmark = pytest.mark.usefixtures("small_store_plugins")
 
 WEIGHTS = GroupSettings(energy=10.0, force=1.0, stress=2.0)
 FITS = {
@@ -38,12 +39,6 @@ FITS = {
         solver=PluginTable("ridge", settings={"alpha": 5.0}),
     ),
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module", autouse=True)
-def known() -> Iterator[None]:
-    with plugins():
-        yield
 
 
 @pytest.fixture(scope="module")

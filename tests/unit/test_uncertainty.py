@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +22,9 @@ from mlipstore.runs.runfile import Fit, GroupSettings, PluginTable
 from mlipstore.split import TRAIN
 from mlipstore.store import Repository
 from tests.robustness.sources import done, run
-from tests.small_store import configurations, plugins, small_store
+from tests.small_store import configurations, small_store
+
+pytestmark = pytest.mark.usefixtures("small_store_plugins")
 
 SPLIT = GroupSettings(train=0.8, test=0.2, energy=10.0, force=1.0, stress=2.0)
 FITS = {
@@ -31,12 +32,6 @@ FITS = {
     "bare": Fit(default=SPLIT, constant=False, baseline="none"),
     "ridge": Fit(default=SPLIT, solver=PluginTable("ridge", settings={"alpha": 50.0})),
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def known() -> Iterator[None]:
-    with plugins():
-        yield
 
 
 @pytest.fixture(scope="module")
