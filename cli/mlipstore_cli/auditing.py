@@ -7,35 +7,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .common import ExecutorName, Json, Quiet, Ref, Store, Workers, command_line, executor
-from .of_files import (
-    EnergyKey,
-    EnergyUnit,
-    ForceKey,
-    ForceUnit,
-    Format,
-    Frames,
-    GroupBy,
-    LengthUnit,
-    StressKey,
-    StressOrder,
-    StressSign,
-    StressUnit,
-    TypeMap,
-    VirialKey,
-    read_options,
-    require_plain,
-)
+from .of_files import Format, reads_files, require_plain
 
 if TYPE_CHECKING:
     from mlipstore.audit.run import AuditResult
+    from mlipstore.reading import ReadOptions
     from mlipstore.store import Repository
 
 
+@reads_files()
 def audit(
     sources: Annotated[
         list[str],
         typer.Argument(metavar="STORE | FILE...", help="A store, or files and folders, which are not stored."),
     ],
+    *,
     where: Annotated[str | None, typer.Option(help="Only configurations for which this is true.")] = None,
     ref: Ref = None,
     check: Annotated[list[str] | None, typer.Option(help="Only this check (repeatable).")] = None,
@@ -55,19 +41,7 @@ def audit(
     reason: Annotated[str | None, typer.Option(help="Why --waive is right; kept in the store.")] = None,
     no_store: Annotated[bool, typer.Option("--no-store", help="Do not keep the findings in the store.")] = False,
     format: Format = None,
-    group_by: GroupBy = "auto",
-    energy_key: EnergyKey = None,
-    force_key: ForceKey = None,
-    stress_key: StressKey = None,
-    virial_key: VirialKey = None,
-    energy_unit: EnergyUnit = None,
-    length_unit: LengthUnit = None,
-    force_unit: ForceUnit = None,
-    stress_unit: StressUnit = None,
-    stress_sign: StressSign = None,
-    stress_order: StressOrder = None,
-    type_map: TypeMap = None,
-    index: Frames = ":",
+    options: ReadOptions,
     workers: Workers = 0,
     executor_name: ExecutorName = "processes",
     json: Json = False,
@@ -81,7 +55,7 @@ def audit(
     from mlipstore.audit.run import audit_files
     from mlipstore.audit.stored import apply_waivers
     from mlipstore.audit.stored import waive as waive_verb
-    from mlipstore.errors import SettingsError
+    from mlipstore.errors import SettingsError, counted
     from mlipstore.store import Repository
 
     from .present import Meter, emit, say
@@ -100,11 +74,6 @@ def audit(
         raise SettingsError(
             "--recipe is made of all checks of the newest version. Leave out --ref, --where and --check."
         )
-    options = read_options(
-        type_map, energy_key=energy_key, force_key=force_key, stress_key=stress_key, virial_key=virial_key,
-        energy_unit=energy_unit, length_unit=length_unit, force_unit=force_unit, stress_unit=stress_unit,
-        stress_sign=stress_sign, stress_order=stress_order, group_by=group_by, index=index,
-    )  # fmt: skip
     if stored:
         require_plain(options, format)
     chosen = executor(executor_name, workers)
@@ -126,7 +95,7 @@ def audit(
     if written is not None and not json:
         say(f"  {written}")
     if plots is not None and not json:
-        say(f"  {len(drawn)} pictures in {plots}")
+        say(f"  {counted(len(drawn), 'picture')} in {plots}")
     if not result.clean:
         raise typer.Exit(1)
 
@@ -148,7 +117,7 @@ def _write_recipe(result: AuditResult, place: str) -> str:
 
     from mlipstore.audit.propose import propose
     from mlipstore.curation.recipe import text
-    from mlipstore.errors import SettingsError
+    from mlipstore.errors import SettingsError, counted
     from mlipstore.files import written_whole
 
     path = Path(place)
@@ -160,7 +129,7 @@ def _write_recipe(result: AuditResult, place: str) -> str:
     head = ["Proposed by mlipstore audit. Read it, change it, then: mlipstore apply STORE " + path.name, *notes]
     with written_whole(path) as part:
         part.write_text(text(made, head), encoding="utf-8")
-    return f"{len(made.steps)} corrections in {place}: read it, then mlipstore apply {result.source} {place}"
+    return f"{counted(len(made.steps), 'correction')} in {place}: read it, then mlipstore apply {result.source} {place}"
 
 
 def apply(

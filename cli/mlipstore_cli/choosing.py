@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .common import Json, Quiet, Ref, Store
 from .fitting import Model, Units
+from .of_files import Format, reads_files
+
+if TYPE_CHECKING:
+    from mlipstore.reading import ReadOptions
 
 
+@reads_files()
 def select(
     store: Store,
     model: Model,
+    *,
     sources: Annotated[
         list[str] | None,
         typer.Argument(metavar="[FILE]...", help="Files or folders with candidates; labels are not needed."),
@@ -33,11 +39,8 @@ def select(
         list[str] | None, typer.Option(help="Choose from this group of the store, which was not fitted (repeatable).")
     ] = None,
     output: Annotated[str | None, typer.Option("--output", "-o", help="extxyz file for the picks, best first.")] = None,
-    format: Annotated[str | None, typer.Option(help="Format of the files; found out by itself if not given.")] = None,
-    group_by: Annotated[
-        str, typer.Option(help="Group of a configuration: auto, directory, file, none or key:NAME.")
-    ] = "auto",
-    index: Annotated[str, typer.Option(help="Frames of a trajectory, ':' all, '::10' every tenth.")] = ":",
+    format: Format = None,
+    options: ReadOptions,
     units: Units = None,
     ref: Ref = None,
     json: Json = False,
@@ -45,13 +48,11 @@ def select(
 ) -> None:
     """Choose the new configurations whose labels would teach a model most."""
     from mlipstore.kept.select import select as verb
-    from mlipstore.reading import ReadOptions
     from mlipstore.store import Repository
 
     from .present import Meter, emit
     from .present_choosing import show_select
 
-    options = ReadOptions(group_by=group_by, index=index)
     with Meter("rows", "configurations", quiet) as meter:
         result = verb(
             Repository.open(store), model, sources or (), number, method, per, distance, group or (), output, options,

@@ -27,6 +27,19 @@ Scheduler = Annotated[
 ]
 
 
+def pairs(values: list[str] | None, option: str, form: str = "GROUP=VALUE") -> dict[str, str]:
+    """Repeated ``GROUP=VALUE`` options as a dictionary."""
+    from mlipstore.errors import SettingsError
+
+    out = {}
+    for text in values or []:
+        key, equals, value = text.partition("=")
+        if not equals or not key or not value:
+            raise SettingsError(f"{option} {text!r} is not {form}.")
+        out[key] = value
+    return out
+
+
 def command_line() -> str:
     """The command as it was typed, for the log of the store."""
     return shlex.join(["mlipstore", *sys.argv[1:]])

@@ -2,36 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .common import ExecutorName, Json, Quiet, Workers, executor
-from .of_files import (
-    EnergyKey,
-    EnergyUnit,
-    ForceKey,
-    ForceUnit,
-    Format,
-    Frames,
-    GroupBy,
-    LengthUnit,
-    StressKey,
-    StressOrder,
-    StressSign,
-    StressUnit,
-    TypeMap,
-    VirialKey,
-    read_options,
-    require_plain,
-)
+from .of_files import Format, reads_files, require_plain
+
+if TYPE_CHECKING:
+    from mlipstore.reading import ReadOptions
 
 _SIDE = "A store, STORE@VERSION (branch, tag, id, time, main~1), or a file or folder of any format."
 
 
+@reads_files()
 def compare_data(
     first: Annotated[str, typer.Argument(metavar="A", help=_SIDE)],
     second: Annotated[str, typer.Argument(metavar="B", help="Likewise.")],
+    *,
     where: Annotated[str | None, typer.Option(help="Only configurations for which this is true.")] = None,
     exact: Annotated[
         bool, typer.Option("--exact", help="Do not look for copies with noise or in other coordinates: faster.")
@@ -41,19 +29,7 @@ def compare_data(
     ] = None,
     all_: Annotated[bool, typer.Option("--all", help="List groups without differences, too.")] = False,
     format: Format = None,
-    group_by: GroupBy = "auto",
-    energy_key: EnergyKey = None,
-    force_key: ForceKey = None,
-    stress_key: StressKey = None,
-    virial_key: VirialKey = None,
-    energy_unit: EnergyUnit = None,
-    length_unit: LengthUnit = None,
-    force_unit: ForceUnit = None,
-    stress_unit: StressUnit = None,
-    stress_sign: StressSign = None,
-    stress_order: StressOrder = None,
-    type_map: TypeMap = None,
-    index: Frames = ":",
+    options: ReadOptions,
     workers: Workers = 0,
     executor_name: ExecutorName = "processes",
     json: Json = False,
@@ -73,11 +49,6 @@ def compare_data(
     from .present import Meter, emit
     from .present_comparing import show_comparison
 
-    options = read_options(
-        type_map, energy_key=energy_key, force_key=force_key, stress_key=stress_key, virial_key=virial_key,
-        energy_unit=energy_unit, length_unit=length_unit, force_unit=force_unit, stress_unit=stress_unit,
-        stress_sign=stress_sign, stress_order=stress_order, group_by=group_by, index=index,
-    )  # fmt: skip
     if place_and_version(first) and place_and_version(second):
         require_plain(options, format)
     with Meter("compare", "configurations", quiet) as meter:

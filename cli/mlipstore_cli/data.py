@@ -6,44 +6,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .common import ExecutorName, Json, Quiet, Scheduler, Store, Workers, command_line, executor
+from .common import ExecutorName, Json, Quiet, Scheduler, Store, Workers, command_line, executor, pairs
+from .of_files import Format, ZeroStress, reads_files
 
 if TYPE_CHECKING:
+    from mlipstore.reading import ReadOptions
     from mlipstore.runs.runfile import RunFile
     from mlipstore.store import Repository
 
 
+@reads_files()
 def ingest(
     store: Store,
     sources: Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Files or folders to read.")],
-    format: Annotated[str | None, typer.Option(help="Format of the sources; found out by itself if not given.")] = None,
-    group_by: Annotated[
-        str, typer.Option(help="Group of a configuration: auto, directory, file, none or key:NAME.")
-    ] = "auto",
+    *,
+    format: Format = None,
     include_group: Annotated[list[str] | None, typer.Option(help="Keep only this group (repeatable).")] = None,
-    energy_key: Annotated[str | None, typer.Option(help="Name of the energy in the file.")] = None,
-    force_key: Annotated[str | None, typer.Option(help="Name of the forces in the file.")] = None,
-    stress_key: Annotated[str | None, typer.Option(help="Name of the stress in the file.")] = None,
-    virial_key: Annotated[str | None, typer.Option(help="Name of the virial in the file.")] = None,
-    energy_unit: Annotated[str | None, typer.Option(help="Unit of energies: eV, Ha, Ry, kcal/mol, kJ/mol.")] = None,
-    length_unit: Annotated[str | None, typer.Option(help="Unit of lengths: A, Bohr, nm.")] = None,
-    force_unit: Annotated[str | None, typer.Option(help="Unit of forces: eV/A, Ha/Bohr, Ry/Bohr, kcal/mol/A.")] = None,
-    stress_unit: Annotated[
-        str | None, typer.Option(help="Unit of stresses: eV/A^3, GPa, kbar, bar, Ha/Bohr^3, Ry/Bohr^3.")
-    ] = None,
-    stress_sign: Annotated[str | None, typer.Option(help="Which sign is positive: tension or compression.")] = None,
-    stress_order: Annotated[str | None, typer.Option(help="Order of six numbers, e.g. 'xx yy zz xy yz xz'.")] = None,
-    group_stress_unit: Annotated[
-        list[str] | None, typer.Option(metavar="GROUP=UNIT", help="Stress unit of one group (repeatable).")
-    ] = None,
-    group_stress_order: Annotated[
-        list[str] | None, typer.Option(metavar="GROUP=ORDER", help="Stress order of one group (repeatable).")
-    ] = None,
-    type_map: Annotated[str | None, typer.Option(help="Elements of integer types in type order: 'Ni Al'.")] = None,
-    index: Annotated[str, typer.Option(help="Frames of a trajectory, ':' all, '-1' the last.")] = ":",
-    zero_stress: Annotated[
-        str, typer.Option(help="A stress of six zeros is 'missing', or a 'value' (zero pressure).")
-    ] = "missing",
+    options: ReadOptions,
+    zero_stress: ZeroStress = "missing",
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out what cannot be read, and list it.")] = False,
     workers: Workers = 0,
     executor_name: ExecutorName = "processes",
@@ -54,19 +34,10 @@ def ingest(
     """Read configurations of any format into the store; what it holds already is not stored twice."""
     from mlipstore.ingest import ingest as verb
     from mlipstore.pipeline import store_to_fill
-    from mlipstore.reading import ReadOptions
 
     from .present import emit, show_ingest
     from .progress import Meter
 
-    options = ReadOptions(
-        energy_key=energy_key, force_key=force_key, stress_key=stress_key, virial_key=virial_key,
-        energy_unit=energy_unit, length_unit=length_unit, force_unit=force_unit, stress_unit=stress_unit,
-        stress_sign=stress_sign, stress_order=stress_order, group_by=group_by, index=index,
-        group_stress_unit=pairs(group_stress_unit, "--group-stress-unit"),
-        group_stress_order=pairs(group_stress_order, "--group-stress-order"),
-        type_map=tuple((type_map or "").replace(",", " ").split()),
-    )  # fmt: skip
     with Meter("ingest", "files", quiet) as meter, store_to_fill(store) as repository:
         result = verb(
             repository, sources, options, format, zero_stress, include_group or None, skip_bad,
@@ -142,19 +113,6 @@ def _descriptor(given: str, settings: list[str], repository: Repository) -> RunF
     if any(f.name == "elements" for f in fields(registry.get("descriptors", given))):
         table.setdefault("elements", elements(repository.at()))
     return RunFile.from_dict({"descriptor": table}, f"--descriptor {given}")
-
-
-def pairs(values: list[str] | None, option: str, form: str = "GROUP=VALUE") -> dict[str, str]:
-    """Repeated ``GROUP=VALUE`` options as a dictionary."""
-    from mlipstore.errors import SettingsError
-
-    out = {}
-    for text in values or []:
-        key, equals, value = text.partition("=")
-        if not equals or not key or not value:
-            raise SettingsError(f"{option} {text!r} is not {form}.")
-        out[key] = value
-    return out
 
 
 def register(app: typer.Typer) -> None:

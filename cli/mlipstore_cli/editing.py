@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .common import Json, Ref, Store, command_line
-from .data import pairs
+from .common import Json, Ref, Store, command_line, pairs
+from .of_files import reads_files
+
+if TYPE_CHECKING:
+    from mlipstore.reading import ReadOptions
 
 Where = Annotated[
     str,
@@ -83,9 +86,11 @@ def restore(store: Store, where: Where, message: Message = None, dry_run: DryRun
     _edited(store, verb, where, message, dry_run, json)
 
 
+@reads_files("energy_key", "force_key", "stress_key")
 def relabel(
     store: Store,
     where: Where,
+    *,
     group: Annotated[str | None, typer.Option(help="New group.")] = None,
     stress_unit: Annotated[str | None, typer.Option(help="Unit that stresses really have, e.g. kbar.")] = None,
     stress_was: Annotated[str | None, typer.Option(help="Unit that they were read in, e.g. bar.")] = None,
@@ -107,9 +112,7 @@ def relabel(
         str | None, typer.Option(metavar="FILE", help="File with the same geometries (to 1e-4 Å) and other labels.")
     ] = None,
     format: Annotated[str | None, typer.Option(help="Format of that file.")] = None,
-    energy_key: Annotated[str | None, typer.Option(help="Name of the energy in that file.")] = None,
-    force_key: Annotated[str | None, typer.Option(help="Name of the forces in that file.")] = None,
-    stress_key: Annotated[str | None, typer.Option(help="Name of the stress in that file.")] = None,
+    options: ReadOptions,
     message: Message = None,
     dry_run: DryRun = False,
     json: Json = False,
@@ -128,14 +131,13 @@ def relabel(
 
     from mlipstore.curation.edit import Relabel
     from mlipstore.curation.edit import relabel as verb
-    from mlipstore.reading import ReadOptions
 
     shifts = {k: _number(v, "--energy-shift") for k, v in pairs(energy_shift, "--energy-shift", "ELEMENT=EV").items()}
     wanted = Relabel(
         group=group, energy_shift=shifts, energy_scale=energy_scale, force_scale=force_scale,
         stress_scale=stress_scale, stress_unit=stress_unit, stress_was=stress_was, stress_order=stress_order,
         virial=virial, labels=labels, format=format,
-        options=ReadOptions(energy_key=energy_key, force_key=force_key, stress_key=stress_key),
+        options=options,
     )  # fmt: skip
     _edited(store, partial(verb, wanted=wanted), where, message, dry_run, json)
 

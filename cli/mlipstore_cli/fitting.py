@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .common import ExecutorName, Json, Quiet, Ref, Scheduler, Store, Workers, command_line, executor
+from .of_files import Format, ZeroStress, reads_files
 from .planning import plan as plan_counts
+
+if TYPE_CHECKING:
+    from mlipstore.reading import ReadOptions
 
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="Name or id of a model.")]
 Units = Annotated[str | None, typer.Option(help="standard (meV/atom, meV/Å, GPa) or fitsnap (eV/atom, eV/Å, bar).")]
@@ -114,26 +118,16 @@ def replay(store: Store, model: Model, ref: Ref = None, json: Json = False, quie
         raise typer.Exit(1)
 
 
+@reads_files()
 def predict(
     store: Store,
     model: Model,
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="File or folder with configurations.")],
+    *,
     output: Annotated[str | None, typer.Option("--output", "-o", help="extxyz file for the predictions.")] = None,
-    format: Annotated[str | None, typer.Option(help="Format of the source.")] = None,
-    energy_key: Annotated[str | None, typer.Option(help="Name of the energy in the file.")] = None,
-    force_key: Annotated[str | None, typer.Option(help="Name of the forces in the file.")] = None,
-    stress_key: Annotated[str | None, typer.Option(help="Name of the stress in the file.")] = None,
-    virial_key: Annotated[str | None, typer.Option(help="Name of the virial in the file.")] = None,
-    stress_unit: Annotated[str | None, typer.Option(help="Unit of stresses in the file.")] = None,
-    stress_sign: Annotated[str | None, typer.Option(help="Which sign is positive: tension or compression.")] = None,
-    type_map: Annotated[str | None, typer.Option(help="Elements of integer types in type order: 'Ni Al'.")] = None,
-    group_by: Annotated[
-        str, typer.Option(help="Group of a configuration: auto, directory, file, none or key:NAME.")
-    ] = "auto",
-    index: Annotated[str, typer.Option(help="Frames of a trajectory, ':' all, '-1' the last.")] = ":",
-    zero_stress: Annotated[
-        str, typer.Option(help="A stress of six zeros is 'missing', or a 'value' (zero pressure).")
-    ] = "missing",
+    format: Format = None,
+    options: ReadOptions,
+    zero_stress: ZeroStress = "missing",
     units: Units = None,
     ref: Ref = None,
     workers: Workers = 0,
@@ -144,17 +138,11 @@ def predict(
     """Predict energies, forces and stresses of a file; errors are shown where it has labels."""
     from mlipstore.model import Model as Loaded
     from mlipstore.predict import predict as verb
-    from mlipstore.reading import ReadOptions
     from mlipstore.store import Repository
 
     from .present import emit, show_predict
 
     loaded = Loaded.load(Repository.open(store).at(ref), model)
-    options = ReadOptions(
-        energy_key=energy_key, force_key=force_key, stress_key=stress_key, virial_key=virial_key,
-        stress_unit=stress_unit, stress_sign=stress_sign, group_by=group_by, index=index,
-        type_map=tuple((type_map or "").replace(",", " ").split()),
-    )  # fmt: skip
     result = verb(loaded, source, output, options, format, zero_stress, executor(executor_name, workers, scheduler))
     emit(result, json, lambda: show_predict(result, units or "standard"))
 

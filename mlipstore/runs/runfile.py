@@ -215,12 +215,10 @@ def _ingest(document: Document) -> Ingest:
     if "format" in values:
         _known_plugin(document, "readers", values["format"], ("ingest", "format"))
     _check_elements(document, ("ingest", "type_map"), values.get("type_map", ()))
-    ingest = Ingest(**values)
     try:
-        ingest.options()
+        return Ingest(**values)
     except MlipstoreError as e:
         raise document.error(("ingest",), str(e)) from None
-    return ingest
 
 
 def _fit(document: Document) -> Fit:

@@ -19,28 +19,18 @@ WEIGHT_KINDS = ("energy", "force", "stress")
 
 
 @dataclass(frozen=True)
-class Ingest:
-    """``[ingest]``: which files, and how they are read; see :class:`mlipstore.reading.ReadOptions`."""
+class Sources:
+    """Which files, of which format, and what of them is taken."""
 
     sources: tuple[str, ...]
     format: str | None = None
-    group_by: str = "auto"
     include_groups: tuple[str, ...] | None = None
     zero_stress: str = "missing"
-    energy_key: str | None = None
-    force_key: str | None = None
-    stress_key: str | None = None
-    virial_key: str | None = None
-    energy_unit: str | None = None
-    length_unit: str | None = None
-    force_unit: str | None = None
-    stress_unit: str | None = None
-    stress_sign: str | None = None
-    stress_order: str | None = None
-    type_map: tuple[str, ...] = ()
-    index: str = ":"
-    group_stress_unit: Mapping[str, str] = field(default_factory=dict)
-    group_stress_order: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Ingest(ReadOptions, Sources):
+    """``[ingest]``: which files, and how they are read."""
 
     def options(self) -> ReadOptions:
         """What the readers are given."""

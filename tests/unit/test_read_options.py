@@ -1,0 +1,63 @@
+"""The options of how files are read: the same for every command that reads some, and those that readers take."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import fields
+from pathlib import Path
+from typing import get_args
+
+import ase.io
+import pytest
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from mlipstore_cli.app import app
+from mlipstore_cli.of_files import read_options
+
+from mlipstore.reading import ReadOptions
+from mlipstore.runs.tables import Ingest, Sources
+
+from ..robustness.sources import done, run
+
+COMMANDS = {c.name or c.callback.__name__: c.callback for c in app.registered_commands if c.callback}
+OPTIONS = inspect.signature(read_options, eval_str=True).parameters
+
+
+def test_they_are_those_of_readers() -> None:
+    assert set(OPTIONS) == {f.name for f in fields(ReadOptions)}
+    assert read_options() == ReadOptions()
+    given = read_options(type_map="Ni, Al", group_stress_unit=["a=kbar", "b=GPa"])
+    assert given == ReadOptions(type_map=("Ni", "Al"), group_stress_unit={"a": "kbar", "b": "GPa"})
+
+
+@pytest.mark.parametrize("name", ["ingest", "audit", "compare-data", "predict", "select"])
+def test_commands_have_them_with_the_same_help(name: str) -> None:
+    def facts(p: inspect.Parameter) -> tuple[object, ...]:
+        kind, info = get_args(p.annotation)
+        return kind, info.help, info.metavar, p.default
+
+    mine = inspect.signature(COMMANDS[name]).parameters
+    assert {k: facts(mine[k]) for k in OPTIONS} == {k: facts(p) for k, p in OPTIONS.items()}
+    assert "options" not in mine
+
+
+def test_a_table_of_a_run_file_has_them() -> None:
+    names = {f.name for f in fields(ReadOptions)} | {f.name for f in fields(Sources)}
+    assert {f.name for f in fields(Ingest)} == names
+    assert Ingest(("a.xyz",), type_map=("W",), index="-1").options() == ReadOptions(type_map=("W",), index="-1")
+
+
+def test_they_reach_the_reader(tmp_path: Path) -> None:
+    """Energies in Ha, under a name of their own; the second frame alone."""
+    frames = []
+    for energy in (1.0, 2.0):
+        frames.append(Atoms("W2", [[0, 0, 0], [1.5, 1.5, 1.5 + 0.1 * energy]], cell=[3, 3, 3], pbc=True))
+        frames[-1].calc = SinglePointCalculator(frames[-1], forces=[[0, 0, 0.1], [0, 0, -0.1]])
+        frames[-1].info["e_tot"] = energy
+    ase.io.write(tmp_path / "a.xyz", frames)
+    words = ("--energy-key", "e_tot", "--energy-unit", "Ha", "--index", "1", "--executor", "serial")
+    done("ingest", tmp_path / "a.mlip", tmp_path / "a.xyz", *words)
+    out = done("query", tmp_path / "a.mlip", "--columns", "energy").out
+    assert "54.42" in out and "27.2" not in out
+    refused = run("audit", tmp_path / "a.xyz", "--stress-sign", "sideways")
+    assert refused.code == 2 and "'sideways': say tension or compression" in refused.err
