@@ -15,6 +15,7 @@ from functools import cache
 from typing import Any
 
 from .reduction import SUBTREES_PER_WORKER, widths
+from .solve.kernels import chunk_rows
 
 #: Rows, in units of the columns, that go through Householder transformations at the beginning of a leaf.
 _START = 3
@@ -40,12 +41,15 @@ class Rates:
 
     def factor(self, rows: float, n: int) -> float:
         """Seconds to fold rows into a new factor of n columns and finish it."""
-        cube = float(n) ** 3
         if n <= _NARROW:
             return 2.0 * rows * n * n / (n / (n + 130.0) * self.gemm)
-        first = min(rows, _START * n)
-        seconds = 2.0 * n * n * (first / (0.75 * n / (n + 100.0)) + (rows - first) / (n / (n + 200.0))) / self.gemm
-        return seconds + (2.0 / 3.0 * cube / (0.6 * self.gemm) if rows > first else 0.0)
+        whole = first_rows(rows, n)
+        more = min(rows, _START * n) - whole
+        rest = rows - whole - more
+        square = 2.0 * whole**2 * (n - whole / 3.0) / (0.6 * n / (n + 100.0))
+        updates = 2.0 * more * n * n / (0.75 * n / (n + 100.0))
+        accumulated = 2.0 * rest * n * n / (n / (n + 200.0)) + (2.0 / 3.0 * float(n) ** 3 / 0.6 if rest else 0.0)
+        return (square + updates + accumulated) / self.gemm
 
     def merge(self, n: int) -> float:
         """Seconds to unpack two packed triangles, merge them and pack the result."""
@@ -67,6 +71,11 @@ class Rates:
         """Seconds for the coefficients: singular values cost as much as 33 n^3 operations of a matrix product."""
         cheap = solver in ("qr", "ridge")
         return (0.0 if cheap else 33.0 * float(n) ** 3 / self.gemm) + 60.0 * n * n / self.memory
+
+
+def first_rows(rows: float, n: int) -> float:
+    """Rows that a factor of n columns keeps as they are and factors at once: whole chunks, not more than columns."""
+    return rows if rows <= n else float(n // chunk_rows(n) * chunk_rows(n))
 
 
 @dataclass(frozen=True)

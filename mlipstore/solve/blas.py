@@ -21,6 +21,8 @@ from ..configuration import F8
 
 _KEEP: list[Any] = []  # what the cached addresses point to
 _ALIGNMENT = 64
+#: Columns that dgeqrf has work space for: more than it takes at once.
+_GEQRF = 64
 
 
 @cache
@@ -108,6 +110,17 @@ def tpqrt(
     )  # fmt: skip
     if info.value:
         raise AssertionError(f"dtpqrt: argument {-info.value} is wrong")
+
+
+def geqrf(m: int, n: int, a: int, lda: int) -> None:
+    """Householder QR of A ``m x n``: its upper triangle becomes R, the rest the reflectors (LAPACK dgeqrf)."""
+    info, steps = ctypes.c_int(0), max(1, min(m, n))
+    tau, work = aligned(1, steps), aligned(max(n, 1), _GEQRF)
+    _function("cython_lapack", "dgeqrf", 8)(
+        _int(m), _int(n), a, _int(lda), tau.ctypes.data, work.ctypes.data, _int(work.size), ctypes.addressof(info)
+    )
+    if info.value:
+        raise AssertionError(f"dgeqrf: argument {-info.value} is wrong")
 
 
 def aligned(rows: int, columns: int) -> F8:

@@ -81,6 +81,7 @@ class Factor:
         self._squares: tuple[F8, F8] = (np.zeros(n_targets), np.zeros(n_targets))
         self._gathered: Any = None
         self._pending = 0
+        self._raw = False
         self._preconditioned: Preconditioned | None = None
         self._refused = 0
 
@@ -162,7 +163,8 @@ class Factor:
         copy = self._kernels.zeros(self.n, leading(self.n))
         copy[:] = other._L if self._kernels.xp is other._kernels.xp else self._kernels.xp.asarray(to_host(other._L))
         if self.n_rows <= self.n:
-            self._retriangulate(copy[:, : other.n_rows].T)
+            self._put(copy[:, : other.n_rows])
+            self._triangulate(self.n_rows)
         elif other.n_rows == self.n_rows:
             self._L = copy
         elif other.n_rows:
@@ -174,6 +176,7 @@ class Factor:
         """Fold in what is still gathered and release the workspace. More rows may follow."""
         if self._pending:
             self._flush()
+        self._triangulate(self.n_rows)
         if self._preconditioned is not None:
             self._preconditioned.close()
             self._refused += self._preconditioned.refused
@@ -266,8 +269,9 @@ class Factor:
         X = self._gathered[:rows]
         self._add_squares(X[:, self.n_columns : self.n])
         if self.n_rows <= self.n:
-            self._retriangulate(X[:, : self.n])
+            self._put(X[:, : self.n].T)
             return
+        self._triangulate(self.n_rows - rows)
         self._pending = rows
         worthwhile = rows == len(self._gathered) or (
             self._preconditioned is not None and not self._preconditioned.empty
@@ -280,14 +284,20 @@ class Factor:
                 self._preconditioned.close()
             self._kernels.householder(self._L, X, self.n)
 
-    def _retriangulate(self, rows: Any) -> None:
-        """Fold rows in while all rows together are not more than the columns: R is trapezoidal.
+    def _put(self, columns: Any) -> None:
+        """Keep rows, ``(n, rows)``, as they are while all rows together are not more than the columns.
 
-        Updating a triangle that is not full yet would leave rounding errors where its rows must be zero.
+        Updating a triangle that is not full yet would leave rounding errors where its rows must be zero, and making
+        one of all rows each time would cost many times as much as making it once.
         """
-        have = self.n_rows - len(rows)
-        R = self._kernels.triangle(self._kernels.xp.concatenate([self._L[:, :have].T, rows]))
-        self._L[:, : len(R)] = R.T
+        self._L[:, self.n_rows - columns.shape[1] : self.n_rows] = columns
+        self._raw = True
+
+    def _triangulate(self, rows: int) -> None:
+        """Make a triangle of so many rows that are there as they are, if some are."""
+        if self._raw:
+            self._kernels.triangulate(self._L, rows, self.n)
+            self._raw = False
 
     def _normalise(self) -> None:
         """Make the diagonal not negative and negative zeros positive, and round the sums of squares."""

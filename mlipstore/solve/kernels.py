@@ -41,8 +41,8 @@ class Kernels(Protocol):
         """A workspace."""
         ...
 
-    def triangle(self, rows: Any) -> Any:
-        """R of the QR factorisation of ``rows (r, n)``: ``(min(r, n), n)``."""
+    def triangulate(self, L: Any, rows: int, n: int) -> None:
+        """R <- R of the first rows (at most n) of what ``L`` holds transposed, and which is no triangle yet."""
         ...
 
     def householder(self, L: Any, X: Any, n: int) -> None:
@@ -91,8 +91,12 @@ class BlasKernels:
     def zeros(self, rows: int, columns: int) -> Any:
         return blas.aligned(rows, columns)
 
-    def triangle(self, rows: Any) -> Any:
-        return np.linalg.qr(rows, mode="r")
+    def triangulate(self, L: Any, rows: int, n: int) -> None:
+        if not rows:
+            return
+        blas.geqrf(rows, n, L.ctypes.data, L.strides[0] // 8)
+        for j in range(rows):  # where the reflectors are
+            L[j, j + 1 : rows] = 0.0
 
     def householder(self, L: Any, X: Any, n: int) -> None:
         if self._householder is None or self._householder.n != n:
@@ -204,14 +208,18 @@ class ArrayKernels:
     def zeros(self, rows: int, columns: int) -> Any:
         return self.xp.zeros((rows, columns))
 
-    def triangle(self, rows: Any) -> Any:
+    def triangulate(self, L: Any, rows: int, n: int) -> None:
+        L[:n, :rows] = self._triangle(L[:n, :rows].T).T
+
+    def _triangle(self, rows: Any) -> Any:
+        """R of the QR factorisation of ``rows (r, n)``: ``(min(r, n), n)``."""
         return self.xp.linalg.qr(rows, mode="r")
 
     def householder(self, L: Any, X: Any, n: int) -> None:
-        L[:, :n] = self.triangle(self.xp.concatenate([L[:, :n].T, X[:, :n]])).T
+        L[:, :n] = self._triangle(self.xp.concatenate([L[:, :n].T, X[:, :n]])).T
 
     def merge(self, L: Any, other: Any, n: int) -> None:
-        L[:, :n] = self.triangle(self.xp.concatenate([L[:, :n].T, other[:, :n].T])).T
+        L[:, :n] = self._triangle(self.xp.concatenate([L[:, :n].T, other[:, :n].T])).T
 
     def divisor(self, L: Any, m: int) -> Any:
         return L

@@ -9,7 +9,7 @@ import pytest
 from mlipstore_cli.app import app
 from typer.testing import CliRunner
 
-from mlipstore.cost import Rates, even_leaves, fit_seconds, packed_bytes, reduction_seconds
+from mlipstore.cost import Rates, even_leaves, first_rows, fit_seconds, packed_bytes, reduction_seconds
 from mlipstore.fit import prepare
 from mlipstore.planning import forecast, forecast_fit
 from mlipstore.runs.runfile import Fit
@@ -32,6 +32,16 @@ def test_enough_workers_leave_the_depth_of_the_tree() -> None:
 
 def test_a_long_leaf_is_waited_for() -> None:
     assert reduction_seconds([1.0, 1.0, 10.0, 1.0], 0.0, 0.0, 2) == pytest.approx(11.0)
+
+
+def test_few_rows_per_column_cost_what_lapack_does() -> None:
+    """2 r^2 (n - r/3) operations for r <= n rows, 2 n^2 for each one beyond, at shares of the rate of a product."""
+    n, rates = 6001, Rates(gemm=5e10)
+    assert first_rows(4000, n) == 4000 and first_rows(60_000, n) == 5 * 1024 and first_rows(5000, 700) == 0
+    assert rates.factor(n, n) == pytest.approx(4 / 3 * n**3 / (0.6 * 5e10), rel=0.1)
+    assert rates.factor(2.5 * n, n) - rates.factor(2 * n, n) == pytest.approx(n**3 / (0.75 * 5e10), rel=0.1)
+    each = [rates.factor(k * n, n) for k in (0.5, 1, 2, 3, 4, 8)]
+    assert each == sorted(each)
 
 
 def test_time_grows_as_the_operations_do() -> None:

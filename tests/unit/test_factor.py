@@ -60,6 +60,25 @@ def test_blocks_are_not_changed_and_may_have_any_layout() -> None:
     assert plain.packed().tobytes() == odd.packed().tobytes()
 
 
+@pytest.mark.parametrize("rows", [1050, 1101, 1500])
+def test_rows_up_to_the_number_of_columns_are_factored_at_once(rows: int) -> None:
+    """More columns than a chunk has rows: whatever the cut, the bits are equal; a finish in between changes no more
+    than rounding."""
+    A, B = problem(rows, 1100)
+    whole, pieces, finished = Factor(1100), Factor(1100), Factor(1100)
+    whole.update(A, B)
+    for part in np.split(np.arange(rows), [700, 1040]):
+        pieces.update(A[part], B[part])
+        finished.update(A[part], B[part])
+        finished.finish()
+    assert whole.packed().tobytes() == pieces.packed().tobytes()
+    R = whole.R
+    assert (R[rows:] == 0).all() and (np.tril(R, -1) == 0).all()
+    least = min(rows, 1101)
+    np.testing.assert_allclose(R[:least], reference(A, B), rtol=0, atol=1e-9)
+    np.testing.assert_allclose(finished.R, R, rtol=0, atol=1e-9)
+
+
 @pytest.mark.parametrize("rows", [0, 1, 5, 11, 12])
 def test_fewer_rows_than_columns_gives_zero_rows(rows: int) -> None:
     A, B = problem(rows, 12)
