@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
@@ -185,11 +186,29 @@ class DesignMatrix:
         """Rows of all segments that are read, labelled or not."""
         return sum(7 * s.n_configurations + 3 * s.n_atoms for s in self.segments)
 
+    @cached_property
+    def _largest_chunk(self) -> tuple[int, int]:
+        """Rows of a chunk, and of the array, with the most rows of a segment."""
+        largest = max(self.segments, key=lambda s: s.n_atoms)
+        return Chunks(self.snapshot, f"features/{self.feature.id}/{largest.name}/A_F").rows, 3 * largest.n_atoms
+
+    @property
+    def least_block_rows(self) -> int:
+        """Fewer rows than this per block change nothing: a chunk is read as a whole, and a computed part is one."""
+        return self.largest_block if self.computed else self._largest_chunk[0]
+
+    def rows_of_a_block(self, block_rows: int) -> int:
+        """Rows that the largest block really has with this setting."""
+        if self.computed:
+            return self.largest_block
+        chunk, whole = self._largest_chunk
+        return min(max(1, block_rows // chunk) * chunk, whole)
+
     @property
     def largest_block(self) -> int:
         """Rows of the largest block, about."""
         if not self.computed:
-            return self.block_rows
+            return self.rows_of_a_block(self.block_rows)
         most = max(-(-3 * s.n_atoms // s.n_configurations) for s in self.segments)
         return max(2 * most, PART_BYTES // (8 * len(self.columns)))
 

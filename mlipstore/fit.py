@@ -49,6 +49,8 @@ class FitPlan:
     #: one worker needs so long for both passes, roughly
     seconds: float
     solver: str
+    #: a setting that does not do what it seems to
+    note: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -59,6 +61,7 @@ class FitPlan:
             "projected_memory": self.memory.total,
             "memory": dataclasses.asdict(self.memory),
             "allowance": self.allowance,
+            "note": self.note,
         }
 
 
@@ -180,17 +183,25 @@ def prepare(repository: Repository, settings: Fit, ref: str | None = None, check
     biggest, leaves = max(s.n_atoms for s in matrix.segments), len(passes.leaves(matrix))
 
     def needed(block_rows: int) -> FitMemory:
-        rows = matrix.largest_block if matrix.computed else block_rows
+        rows = matrix.rows_of_a_block(block_rows)
         return fit_memory(matrix.n_columns, rows, biggest, getattr(solver, "matrices", MATRICES), leaves)
 
-    memory = needed(matrix.largest_block)
+    memory = needed(matrix.block_rows)
     rows = matrix.n_rows()
     width = 4 if feature.precision == "float32" else 8
     plan = FitPlan(feature.alias, rows, matrix.n_columns, rows * len(matrix.columns) * width, memory, allowance,
-                   pass_seconds(rows, matrix.n_columns), settings.solver.type)  # fmt: skip
+                   pass_seconds(rows, matrix.n_columns), settings.solver.type, _note(settings, matrix))  # fmt: skip
     if check_memory:
-        require(needed, matrix.n_columns, matrix.largest_block, allowance, bool(settings.max_memory))
+        given = bool(settings.max_memory)
+        require(needed, matrix.n_columns, matrix.largest_block, allowance, given, matrix.least_block_rows)
     return Problem(snapshot, settings, feature, baseline, matrix, GroupTable.of(settings, matrix), solver, plan)
+
+
+def _note(settings: Fit, matrix: DesignMatrix) -> str:
+    least = matrix.least_block_rows
+    if settings.block_rows is None or settings.block_rows >= least:
+        return ""
+    return f"block_rows = {settings.block_rows} saves no memory: {least} rows, the least there is, are read at once"
 
 
 def fit(

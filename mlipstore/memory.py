@@ -115,27 +115,30 @@ def human(n: float) -> str:
     return f"{n:.1f} TB"
 
 
-def require(plan: Callable[[int], FitMemory], n_columns: int, block_rows: int, allowance: int, given: bool) -> None:
+def require(
+    plan: Callable[[int], FitMemory], n_columns: int, block_rows: int, allowance: int, given: bool, least: int = 1
+) -> None:
     """Refuse a fit that cannot fit.
 
     :param plan: the memory of a fit with so many rows per block
     :param given: whether the allowance is a setting, or what this machine has free
+    :param least: fewer rows per block change nothing
     :raises MemoryLimitError: says what takes the memory and what would help
     """
     projected = plan(block_rows)
     if projected.total <= allowance:
         return
     limit = f"the {human(allowance)} allowed" if given else f"the {human(allowance)} that are free here"
-    smaller = 1 << max(block_rows - 1, 1).bit_length() - 1
-    while smaller >= _SMALLEST_BLOCK and plan(smaller).total > allowance:
-        smaller //= 2
-    if smaller >= _SMALLEST_BLOCK:
+    least = max(least, _SMALLEST_BLOCK)
+    smaller = max(1 << max(block_rows - 1, 1).bit_length() - 1, least)
+    while smaller > least and plan(smaller).total > allowance:
+        smaller = max(smaller // 2, least)
+    if plan(smaller).total <= allowance:
         advice = f"block_rows = {smaller} in [fit] needs {human(plan(smaller).total)}."
     else:
-        fewest = min(block_rows, _SMALLEST_BLOCK)
-        least = plan(fewest).total
+        lowest = plan(min(block_rows, least)).total
         advice = (
-            (f"With block_rows = {fewest} in [fit] it is {human(least)}. " if least < projected.total else "")
+            (f"With block_rows = {least} in [fit], the least, it is {human(lowest)}. " * (lowest < projected.total))
             + ("Allow more with --memory or max_memory" if given else "Take a machine with more memory")
             + ", or use fewer columns (of SNAP: a smaller twojmax, no quadraticflag)."
         )

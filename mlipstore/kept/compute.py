@@ -132,7 +132,7 @@ def plan(problem: Problem, kept: KeptFactors) -> FactorPlan:
         bytes_on_disk=sum(s.bytes for s in every),
         bytes_missing=sum(s.bytes for s in todo),
         bytes_rows=problem.plan.bytes_read,
-        bytes_per_worker=_worker_bytes(kept.n, max((s.keys for s in every), default=0), problem.matrix.block_rows),
+        bytes_per_worker=_worker_bytes(kept.n, max((s.keys for s in every), default=0), problem.matrix.largest_block),
         limit=kept.limit,
         not_kept=out,
         seconds_not_kept=again,
