@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from .audit.flags import renumber
 from .creating import make_index
 from .curation.successors import Piece, copy_rows, coverage, most_atoms, together
+from .errors import counted
 from .history import RESEGMENTED
 from .icefiles.files import Node
 from .index import LIVE, Index, Segment, describe, read_batch, rewrite, segment_name, write_batch
@@ -113,7 +114,7 @@ def compact(
         try:
             for portion in work.portions():
                 n = sum(len(m.parts) for m in portion)
-                said = message or f"compact {n:,} segments into {len(portion):,}"
+                said = message or f"compact {counted(n, 'segment')} into {len(portion):,}"
                 with repository.transaction(said, metadata) as tx:
                     work.write(tx, portion)
                 work.count(result, portion)

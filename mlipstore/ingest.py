@@ -7,7 +7,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -147,9 +147,9 @@ def ingest(
     except BaseException as error:
         writer.discard()
         if isinstance(error, InputError) and result.added:
+            stored = counted(result.added, "configuration is", "configurations are")
             raise InputError(
-                f"{error.message} ({result.added:,} configurations are stored already; the same command continues "
-                "after them)",
+                f"{error.message} ({stored} stored already; the same command continues after them)",
                 error.path,
                 error.frame,
                 error.line,
@@ -420,8 +420,3 @@ class _SegmentWriter:
         name = segment_name(batch, self.seen.names)
         self.seen.names.add(name)
         return name
-
-
-def with_overrides(options: ReadOptions, **values: Any) -> ReadOptions:
-    """Options with the given (not None) values replaced."""
-    return replace(options, **{k: v for k, v in values.items() if v is not None})

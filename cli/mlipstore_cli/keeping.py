@@ -75,13 +75,14 @@ def compact(
 
     def show() -> None:
         if not result.merged:
-            say(f"  nothing to do: {result.segments:,} segments, no two of them small and alike")
+            say(f"  nothing to do: {counted(result.segments, 'segment')}, no two of them small and alike")
             return
         would = "would become" if dry_run else "became"
         say(f"  {result.merged:,} of {result.segments:,} segments {would} {result.into:,}, "
             f"{result.arrays:,} arrays {result.arrays_left:,} · {human(result.bytes)} written again")  # fmt: skip
         if result.factors:
-            say(f"  kept factors of {result.factors:,} segments {'would have' if dry_run else 'have'} to be made again")
+            again = "would have" if dry_run else "have"
+            say(f"  kept factors of {counted(result.factors, 'segment')} {again} to be made again")
         if not dry_run:
             next_step("gc", store, or_else=" --expire AGE")
 
@@ -115,7 +116,7 @@ def gc(
         forgotten = f"{counted(result.expired, 'version')} forgotten"
         say(f"{counted(result.files, 'file')} · {human(result.bytes)} {what} · {forgotten}")
         if result.young:
-            say(f"{result.young:,} files are younger than {grace}, or a writer is at work: they stay")
+            say(f"{counted(result.young, 'file is', 'files are')} younger than {grace}, or a writer is at work: kept")
 
     emit(result, json, show)
 

@@ -57,9 +57,9 @@ def show_ingest(result: Any, store: str, hint: bool = True) -> None:
     c = result.checks
     say(f"  {counted(result.read, 'configuration')} read · {duration(result.seconds)}")
     if result.known:
-        say(f"  {result.known:,} were there already")
+        say(f"  {counted(result.known, 'was', 'were')} there already")
     if result.removed:
-        say(f"  of these, {result.removed:,} were removed or replaced and stay so; see mlipstore restore")
+        say(f"  of these, {counted(result.removed, 'was', 'were')} removed or replaced, which stays so; see restore")
     if result.left_out:
         say(f"  {result.left_out:,} left out: not in the groups asked for")
     if result.added:
@@ -99,10 +99,10 @@ def show_ingest(result: Any, store: str, hint: bool = True) -> None:
         say(f"  ... and {len(result.report.refused) - 20:,} more (--json lists all)")
     if result.added:
         say(f"  committed {result.snapshot[:8]}")
+    elif result.known:
+        say("  nothing to add: the store holds all of it")
     if result.small_segments >= _MANY_SMALL:
         say(f"  {result.small_segments:,} small segments make the store slow: mlipstore compact {shlex.quote(store)}")
-    else:
-        say("  nothing to add: the store holds all of it")
     if hint:
         next_step("featurize", store, "--descriptor", "FILE.toml")
 
@@ -136,6 +136,8 @@ def show_fit_plan(planned: Any) -> None:
     plan = planned.plan
     say(f"  {plan.feature}   {plan.rows:,} rows x {plan.columns:,} columns · reads {human(plan.bytes_read)} twice")
     show_forecast(planned)
+    if plan.note:
+        say(f"  {plan.note}")
 
 
 def show_fit(result: Any, store: str, units: str, hint: bool = True) -> None:
@@ -211,7 +213,7 @@ def show_export(result: Any) -> None:
     say("  " + " ".join(str(f) for f in result.files))
     if result.check:
         c = result.check
-        say(f"  checked in {c['program']} on {c['configurations']} configurations: max |dE| "
+        say(f"  checked in {c['program']} on {counted(c['configurations'], 'configuration')}: max |dE| "
             f"{c['max_energy_difference']:.1e} eV/atom, max |dF| {c['max_force_difference']:.1e} eV/Å")  # fmt: skip
 
 

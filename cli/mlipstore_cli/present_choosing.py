@@ -32,16 +32,16 @@ def show_select(result: Any, store: str, units: str) -> None:
         rows.append(row)
     table(header, rows, left=2)
     left_out = [
-        f"{n:,} {text}"
-        for n, text in (
-            (result.copies, "copies of stored or fitted ones left out"),
-            (result.near_duplicates, "near-duplicates passed over"),
+        f"{counted(n, *words)} {text}"
+        for n, words, text in (
+            (result.copies, ("copy", "copies"), "of stored or fitted ones left out"),
+            (result.near_duplicates, ("near-duplicate",), "passed over"),
         )
         if n
     ]
     say(" · ".join([
-        f"  {len(result.picks)} of {result.candidates:,} candidates, {result.method} per {result.per}", *left_out,
-        duration(result.seconds),
+        f"  {len(result.picks)} of {counted(result.candidates, 'candidate')}, {result.method} per {result.per}",
+        *left_out, duration(result.seconds),
     ]))  # fmt: skip
     if not calibrated and result.picks:
         how = f"mlipstore uncertainty {quote(store)} {result.model}"
@@ -76,8 +76,8 @@ def show_outliers(result: Any, units: str) -> None:
         ])  # fmt: skip
     table(header, rows)
     strange = sum(1 for o in result.outliers if o.reasons)
-    say(f"  {len(result.outliers)} of {result.configurations:,} training configurations by {result.by}, {strange} of "
-        f"them beyond 5 standard errors or leverage 0.5 · {counted(result.rows, 'row')} in one pass · "
+    say(f"  {len(result.outliers)} of {counted(result.configurations, 'training configuration')} by {result.by}, "
+        f"{strange} of them beyond 5 standard errors or leverage 0.5 · {counted(result.rows, 'row')} in one pass · "
         f"{duration(result.seconds)}")  # fmt: skip
     if not result.groups:
         return

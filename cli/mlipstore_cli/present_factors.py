@@ -8,37 +8,39 @@ import numpy as np
 
 from .error_tables import KINDS, UNITS, digits_of
 from .progress import duration
-from .tables import alike, next_step, number, say, table
+from .tables import alike, counted, next_step, number, say, table
 
 
 def show_factor_plan(plan: Any, workers: int) -> None:
     from mlipstore.errors import listed
     from mlipstore.memory import human
 
-    say(f"  {plan.feature}   {plan.keys:,} triangles of {plan.columns:,} columns = {human(plan.bytes_on_disk)} on disk "
-        f"(the rows: {human(plan.bytes_rows)})")  # fmt: skip
-    say(f"  to do: {plan.rows_missing:,} rows in {plan.segments_missing} of {plan.segments} segments = "
-        f"{human(plan.bytes_missing)}")  # fmt: skip
+    say(f"  {plan.feature}   {counted(plan.keys, 'triangle')} of {counted(plan.columns, 'column')} = "
+        f"{human(plan.bytes_on_disk)} on disk (the rows: {human(plan.bytes_rows)})")  # fmt: skip
+    say(f"  to do: {counted(plan.rows_missing, 'row')} in {plan.segments_missing} of "
+        f"{counted(plan.segments, 'segment')} = {human(plan.bytes_missing)}")  # fmt: skip
     if plan.not_kept:
         keys, rows, size = (sum(getattr(x, what) for x in plan.not_kept) for what in ("keys", "rows", "bytes"))
-        say(f"  above the limit of {human(plan.limit)}, so not kept: {keys:,} triangles of {len(plan.not_kept)} "
-            f"segments = {human(size)}; each fit reads their {rows:,} rows again, about "
-            f"{duration(plan.seconds_not_kept)}")  # fmt: skip
+        say(f"  above the limit of {human(plan.limit)}, so not kept: {counted(keys, 'triangle')} of "
+            f"{counted(len(plan.not_kept), 'segment')} = {human(size)}; each fit reads their {counted(rows, 'row')} "
+            f"again, about {duration(plan.seconds_not_kept)}")  # fmt: skip
         lines = [[x.segment, listed(x.groups), f"{x.keys:,}", human(x.bytes), f"{x.rows:,}"] for x in plan.not_kept]
         table(["segment", "groups", "triangles", "bytes", "rows"], lines[:_LISTED])
         if len(lines) > _LISTED:
             say(f"  and {len(lines) - _LISTED:,} more: --json lists all")
-    say(f"  {workers} worker{'s' * (workers != 1)} · {human(plan.bytes_per_worker)} each")
+    say(f"  {counted(workers, 'worker')} · {human(plan.bytes_per_worker)} each")
 
 
 def show_factor(result: Any, store: str) -> None:
     if result.segments == 0:
-        say(f"  nothing to do: all {result.keys:,} factors of this fit are kept (set {result.set})")
+        say(f"  nothing to do: the factors of this fit are kept ({counted(result.keys, 'triangle')}, set {result.set})")
     else:
-        say(f"  {result.rows:,} rows of {result.segments} segments · {duration(result.seconds)} · {result.keys:,} "
-            f"factors kept (set {result.set}) · committed {result.snapshot[:8]}")  # fmt: skip
+        say(f"  {counted(result.rows, 'row')} of {counted(result.segments, 'segment')} · "
+            f"{duration(result.seconds)} · {counted(result.keys, 'factor')} kept (set {result.set}) · "
+            f"committed {result.snapshot[:8]}")  # fmt: skip
     if result.not_kept:
-        say(f"  {result.not_kept:,} segments have none, for want of room (--limit): fits read their rows; see --plan")
+        without = counted(result.not_kept, "segment has", "segments have")
+        say(f"  {without} none, for want of room (--limit): fits read their rows; see --plan")
     next_step("fit", store, "--config", "FIT.toml", "--from-factors")
 
 
@@ -56,8 +58,9 @@ def show_cross_validation(result: Any, units: str) -> None:
         cells += alike([[None if v is None else v * factor for v in column] for column in found], digits_of(units))
     table(header, list(zip(*cells, strict=True)), total=True)
     what = "fold" if result.by == "fold" else "group"
-    say(f"  root mean square errors; 'left out': of the fit without the {what} · {len(result.left_out)} fits from kept "
-        f"factors, no rows read · {duration(result.seconds)}")  # fmt: skip
+    say(f"  root mean square errors; 'left out': of the fit without the {what} · "
+        f"{counted(len(result.left_out), 'fit')} from kept factors, no rows read · "
+        f"{duration(result.seconds)}")  # fmt: skip
 
 
 def show_calibration(result: Any, units: str) -> None:
@@ -92,7 +95,10 @@ def show_search(result: Any, picked: int, units: str) -> None:
     """The Pareto front, the picked point and what it depends on."""
     study = result.study
     shown_front(
-        study, picked, units, f"{len(study.errors):,} trials ({result.added:,} new) · {duration(result.seconds)}"
+        study,
+        picked,
+        units,
+        f"{counted(len(study.errors), 'trial')} ({result.added:,} new) · {duration(result.seconds)}",
     )
     names, slopes = study.attributes["parameters"], result.sensitivities
     if np.isfinite(slopes).all():
@@ -108,7 +114,7 @@ def show_study(study: Any, units: str) -> None:
         say(f"  study {study.name!r} ({study.id}): no trials yet")
         return
     settings, balanced = study.attributes["search"], study.balanced()
-    shown_front(study, balanced, units, f"{len(study.errors):,} trials")
+    shown_front(study, balanced, units, counted(len(study.errors), "trial"))
     say(f"  method {settings['method']} · seed {settings['seed']} · validation {settings['validation']} · made by: "
         f"{study.attributes['command']}")  # fmt: skip
     rows = [
@@ -124,8 +130,8 @@ def show_study(study: Any, units: str) -> None:
 def shown_front(study: Any, picked: int, units: str, head: str) -> None:
     """The front of a study as a table, relative to the settings that were given."""
     front = study.front().tolist()
-    say(f"  study {study.name!r} ({study.id}): {head} · {len(study.attributes['parameters'])} parameters · "
-        f"{len(front):,} points on the front")  # fmt: skip
+    say(f"  study {study.name!r} ({study.id}): {head} · {counted(len(study.attributes['parameters']), 'parameter')} · "
+        f"{counted(len(front), 'point')} on the front")  # fmt: skip
     scale = [UNITS[units][o.partition(":")[0]] for o in study.objectives]
     header: list[str | tuple[str, ...]] = ["point", "trial"]
     for objective, (_, unit) in zip(study.objectives, scale, strict=True):

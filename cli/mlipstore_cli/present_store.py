@@ -93,7 +93,7 @@ def _show_store(facts: dict[str, Any]) -> None:
     for b in facts["baselines"]:
         say(f"  baseline {b['alias']} ({b['id']})")
     for s in facts["studies"]:
-        say(f"  study {s['alias']} ({s['id']}): {s['trials']:,} trials")
+        say(f"  study {s['alias']} ({s['id']}): {counted(s['trials'], 'trial')}")
     if facts["audit"] is not None:
         a = facts["audit"]
         waived = f" · {a['waived']} waived" if a["waived"] else ""

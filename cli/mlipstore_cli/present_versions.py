@@ -198,7 +198,7 @@ def show_difference(result: Any, names: Mapping[str, Sequence[str]]) -> None:
         how = f"{counted(counts['only_a'], 'version')} back, {counted(counts['only_b'], 'version')} on"
     else:
         n = sum(counts.values())
-        how = f"{n:,} version{'' if n == 1 else 's'} {'back' if counts.get('only_a') else 'on'}"
+        how = f"{counted(n, 'version')} {'back' if counts.get('only_a') else 'on'}"
     say(f"{called(result.a)} -> {called(result.b)}: {how}")
     if result.equal:
         say("  the same configurations, features, models and annotations")

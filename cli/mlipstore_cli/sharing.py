@@ -86,9 +86,11 @@ def pull(
         result = verb(store, remote, rebase, _bytes(meter), command_line())
 
     def show() -> None:
+        from mlipstore.errors import counted
+
         say(f"{_moved(result)} <- {result.remote}" if result.refs else _nothing(result))
         if result.rebased:
-            say(f"{result.rebased} versions of yours repeated on top  -> mlipstore push {store}")
+            say(f"{counted(result.rebased, 'version')} of yours repeated on top  -> mlipstore push {store}")
 
     emit(result, json, show)
 
@@ -98,9 +100,10 @@ def _bytes(meter: Meter) -> Progress:
 
 
 def _moved(result: Shared) -> str:
+    from mlipstore.errors import counted
     from mlipstore.memory import human
 
-    return f"{result.objects:,} objects · {human(result.bytes)} · {', '.join(result.refs)}"
+    return f"{counted(result.objects, 'object')} · {human(result.bytes)} · {', '.join(result.refs)}"
 
 
 def _nothing(result: Shared) -> str:

@@ -64,7 +64,7 @@ class EnergyForce:
             if len(pairs) < self.pairs:
                 yield Finding(
                     "undecided",
-                    f"energies against forces: {len(pairs)} pairs of near configurations",
+                    f"energies against forces: {counted(len(pairs), 'pair')} of near configurations",
                     group,
                     "energy-force",
                     {"pairs": len(pairs)},

@@ -11,6 +11,7 @@ import numpy as np
 from ..audit.finding import NONE, Finding
 from ..audit.material import Material
 from ..audit.regression import median_deviation
+from ..errors import counted
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,8 @@ class EnergyOutlier:
                 e = per_atom[mine]
                 yield Finding(
                     "warning",
-                    f"{len(mine):,} energies far from the others of their composition, {e.min():.4g} "
-                    f"to {e.max():.4g} eV/atom",
+                    f"{counted(len(mine), 'energy', 'energies')} far from the others of their composition, "
+                    f"{e.min():.4g} to {e.max():.4g} eV/atom",
                     group,
                     "energy-outlier",
                     evidence | {"n": len(mine)},

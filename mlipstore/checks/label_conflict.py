@@ -83,7 +83,8 @@ class LabelConflict:
         if len(conflict):
             yield Finding(
                 "error",
-                f"{len(conflict):,} pairs within {NEARLY:g} Å of each other differ by up to {off.max():.2g} eV/atom",
+                f"{counted(len(conflict), 'pair')} within {NEARLY:g} Å of each other differ by up to "
+                f"{off.max():.2g} eV/atom",
                 "*",
                 "near-conflict",
                 {"pairs": len(conflict), "largest_eV_per_atom": float(off.max())},

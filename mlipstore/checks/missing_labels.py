@@ -10,6 +10,7 @@ import numpy as np
 
 from ..audit.finding import Finding
 from ..audit.material import Material
+from ..errors import counted
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,8 @@ class MissingLabels:
         n = sum(taken.values())
         yield Finding(
             "warning",
-            f"{n:,} of {len(data.summary):,} stress tensors are all zero, in {len(taken)} groups ({whole} of them "
-            "completely): missing labels, and taken as missing when they were read",
+            f"{n:,} of {len(data.summary):,} stress tensors are all zero, in {counted(len(taken), 'group')} ({whole} "
+            "of them completely): missing labels, and taken as missing when they were read",
             "*",
             "zero-stress",
             {"n": len(data.summary), "zero_stress": n, "groups": len(taken), "whole_groups": whole, "by_group": taken},

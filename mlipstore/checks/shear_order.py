@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..audit.finding import Finding
 from ..audit.material import Material
 from ..audit.regression import correlation, line
+from ..errors import counted
 
 NAMES = ("yz", "xz", "xy")
 
@@ -64,7 +65,7 @@ class ShearOrder:
             if not order:
                 yield Finding(
                     "undecided",
-                    f"shear order of {len(mine):,} stresses: nothing to tell it",
+                    f"shear order of {counted(len(mine), 'stress', 'stresses')}: nothing to tell it",
                     group,
                     "order",
                     evidence,
@@ -88,7 +89,12 @@ class ShearOrder:
             else:
                 how = "bonds" if proxy else "sheared pairs"
                 yield Finding(
-                    "ok", f"shear order agrees with {how} ({len(mine):,} stresses)", group, "", evidence, mine
+                    "ok",
+                    f"shear order agrees with {how} ({counted(len(mine), 'stress', 'stresses')})",
+                    group,
+                    "",
+                    evidence,
+                    mine,
                 )
 
     def _by_bonds(self, data: Material, mine: NDArray[np.int64]) -> tuple[tuple[int, ...], dict[str, Any], float]:

@@ -15,6 +15,7 @@ from ..audit.finding import Finding
 from ..audit.material import Material
 from ..audit.regression import USUAL, Line, correlation, line, unit_of
 from ..configuration import F8
+from ..errors import counted
 from ..units import factor
 
 I8 = NDArray[np.int64]
@@ -129,7 +130,7 @@ class StressUnit:
             "series_slopes": slopes,
             "series_spread": spread,
         }
-        text = f"{len(slopes)} volume series, {n} points, |r| {abs(np.median(rs)):.4f}"
+        text = f"{len(slopes)} volume series, {counted(n, 'point')}, |r| {abs(np.median(rs)):.4f}"
         return _Said(virial if is_virial else ratio, is_virial, text, evidence, ratio, True)
 
     def _strained(self, data: Material, group: str) -> _Said | None:
@@ -194,7 +195,7 @@ class StressUnit:
             if expected != 1.0 and 0.05 < expected < 20.0:
                 continue
             if 1 / self.stiffness < abs(ratio) / expected < self.stiffness:
-                text = f"{len(mine)} configurations against the bond proxy of decided groups"
+                text = f"{counted(len(mine), 'configuration')} against the bond proxy of decided groups"
                 evidence = {"proxy_ratio": ratio, "proxy_points": 3 * len(mine)}
                 return _Said(math.copysign(expected, ratio), False, text, evidence, ratio, False)
         return None
@@ -205,7 +206,7 @@ class StressUnit:
         if not said:
             return Finding(
                 "undecided",
-                f"unit of {len(mine):,} stresses: no volume series, no strained pairs to tell",
+                f"unit of {counted(len(mine), 'stress', 'stresses')}: no volume series, no strained pairs to tell",
                 group,
                 "unit",
                 evidence,
@@ -214,7 +215,7 @@ class StressUnit:
         if not ratio:
             return Finding(
                 "undecided",
-                f"unit of {len(mine):,} stresses: the evidence disagrees ({text})",
+                f"unit of {counted(len(mine), 'stress', 'stresses')}: the evidence disagrees ({text})",
                 group,
                 "unit",
                 evidence | {"ratios": [x.ratio for x in said]},

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..configuration import F8
+from ..errors import counted
 from ..searching.studies import Study
 from .collect import QUANTITIES
 from .style import COLOURS, GREY, SPLIT_COLOURS, footnote, heading, legend, new_figure, plain, shortened
@@ -34,12 +35,12 @@ def front(study: Study) -> Figure:
     for ax in grid[max(1, len(pairs)) :]:
         ax.set_axis_off()
     far = [_pair(ax, study, i, j) for ax, (i, j) in zip(grid, pairs, strict=False)]
-    notes = [f"{len(study.errors):,} trials", f"{len(study.front()):,} on the front"]
+    notes = [counted(len(study.errors), "trial"), f"{len(study.front()):,} on the front"]
     if not pairs:
         _progress(grid[0], study)
         notes.pop()
     if any(far):
-        notes.append(f"{max(far):,} trials beyond the axes")
+        notes.append(f"{counted(max(far), 'trial')} beyond the axes")
     heading(figure, study.name, "errors of rows that were not fitted")
     footnote(figure, notes)
     return figure

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..configuration import F8, Configuration
-from ..errors import InputError, MissingDependencyError, listed
+from ..errors import InputError, MissingDependencyError, counted, listed
 from ..labels import checked, known_numbers, number, place_of, plain, stress_factor, symmetric_stress, table
 from ..reading import ReadOptions, ReadReport, below, group_name, selected
 from ..units import factor
@@ -151,7 +151,7 @@ def _rows(path: Path) -> Iterator[Any]:
     except ImportError as error:
         raise MissingDependencyError(f"{path}: needs the package ase-db-backends (pip install it): {error}.") from None
     except Exception as error:  # ASE and the backends raise whatever the bytes make them raise
-        what = f"ASE cannot read the database after {count:,} rows (truncated or damaged?): {error!r}."
+        what = f"ASE cannot read the database after {counted(count, 'row')} (truncated or damaged?): {error!r}."
         raise InputError(what, str(path), count) from None
     if count == 0:
         raise InputError("the database has no rows.", str(path))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..configuration import F8
-from ..errors import unknown_name
+from ..errors import counted, unknown_name
 from ..features import find_named, free_alias
 from ..layout import STUDIES
 from ..store import Repository, Snapshot, append_rows, create_array
@@ -105,7 +105,7 @@ def append(
     repository: Repository, id_: str, before: int, values: F8, errors: F8, run: Any, metadata: dict[str, Any]
 ) -> bool:
     """Add trials behind the ``before`` that are known; False if another process has added some meanwhile."""
-    with repository.transaction(f"{len(values)} trials of study {id_}", metadata, exclusive=True) as tx:
+    with repository.transaction(f"{counted(len(values), 'trial')} of study {id_}", metadata, exclusive=True) as tx:
         if repository.at().array(f"studies/{id_}/run").shape[0] != before:
             return False
         group = tx.group(f"studies/{id_}")

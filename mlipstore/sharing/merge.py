@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ..curation.annotations import Annotation, load_annotation
 from ..curation.annotations import write as write_annotation
-from ..errors import StoreError
+from ..errors import StoreError, counted
 from ..features import free_alias
 from ..history import RESEGMENTED, Commit, walk
 from ..icefiles.files import Node
@@ -103,7 +103,7 @@ def _without_merged(repository: Repository, base: str, mine: list[Commit]) -> li
             "compact."
         )
     metadata = {k: v for k, v in tip.metadata.items() if k != RESEGMENTED}
-    return [replace(tip, message=f"{len(mine)} versions as one: {tip.message}", metadata=metadata)]
+    return [replace(tip, message=f"{counted(len(mine), 'version')} as one: {tip.message}", metadata=metadata)]
 
 
 class _Step:
@@ -219,8 +219,8 @@ class _Step:
             both = moved[(mine[moved] != old[moved]) & (mine[moved] == REPLACED) & (new[moved] == REPLACED)]
             if len(both):
                 raise StoreError(
-                    f"{self.where}: both lines relabelled {len(both):,} configurations of segment {name}, so yours "
-                    "cannot be put on top. Undo it in one of them (mlipstore revert), and pull again."
+                    f"{self.where}: both lines relabelled {counted(len(both), 'configuration')} of segment {name}, so "
+                    "yours cannot be put on top. Undo it in one of them (mlipstore revert), and pull again."
                 )
             free = moved[mine[moved] == old[moved]]
             mine[free] = new[free]

@@ -11,7 +11,7 @@ from typing import Any
 
 import icechunk
 
-from ..errors import StoreError, StoreNotFoundError, unknown_name
+from ..errors import StoreError, StoreNotFoundError, counted, unknown_name
 from ..history import walk
 from ..icefiles.files import damaged, parse_snapshot
 from ..layout import FORMAT_VERSION
@@ -220,10 +220,11 @@ def _diverged(remote: str, store: str, theirs: Repository, mine: list[str], seen
         )
     if not own:
         return StoreError(
-            f"{remote} is ahead of {store} by {there} versions. Bring them here first: mlipstore pull {store} {remote}"
+            f"{remote} is ahead of {store} by {counted(there, 'version')}. Bring that here first: "
+            f"mlipstore pull {store} {remote}"
         )
     return StoreError(
-        f"{remote} has {there} versions that {store} lacks, which has {own} of its own. "
+        f"{remote} has {counted(there, 'version')} that {store} lacks, which has {own} of its own. "
         f"mlipstore pull {store} {remote} --rebase puts yours on top of theirs (both keep everything)"
         + (", then push again." if verb == "push" else ".")
     )

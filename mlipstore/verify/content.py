@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..errors import DamagedStoreError, MlipstoreError, StoreError
+from ..errors import DamagedStoreError, MlipstoreError, StoreError, counted
 from ..features import Feature, StoredBaseline
 from ..fit import load
 from ..index import MOVED, Index, Segment, keys, read_batch, segments
@@ -93,7 +93,9 @@ def _segment(snapshot: Snapshot, name: str, report: Report) -> None:
     report.configurations += len(batch)
     wrong = sum(c.uid() != key for c, key in zip(batch, keys(batch.uid), strict=True))
     if wrong:
-        raise DamagedStoreError(f"{wrong:,} configurations are not what their content hash says")
+        raise DamagedStoreError(
+            f"{counted(wrong, 'configuration is', 'configurations are')} not what the content hash says"
+        )
 
 
 def _rows(snapshot: Snapshot, index: Index, name: str) -> None:

@@ -15,7 +15,7 @@ from mlipstore import ingest as module
 from mlipstore.errors import InputError, SettingsError, StoreError
 from mlipstore.executors.processes import Processes
 from mlipstore.index import Index, read_batch, segments
-from mlipstore.ingest import IngestResult, ingest, with_overrides
+from mlipstore.ingest import IngestResult, ingest
 from mlipstore.reading import ReadOptions
 from mlipstore.store import Repository, Transaction
 
@@ -375,11 +375,6 @@ def test_progress_and_result_are_plain(repository: Repository, tmp_path: Path) -
     assert seen[-1] == (5, 5)
     assert json.loads(json.dumps(result.to_json()))["added"] == 5
     assert isinstance(result, IngestResult) and result.snapshot == repository.at().id
-
-
-def test_with_overrides_keeps_what_is_not_given() -> None:
-    options = with_overrides(ReadOptions(energy_key="E"), force_key="F", energy_key=None)
-    assert (options.energy_key, options.force_key) == ("E", "F")
 
 
 def test_zero_stress_by_the_other_rule_is_told(tmp_path: Path) -> None:
