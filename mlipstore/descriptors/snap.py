@@ -5,8 +5,10 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from types import ModuleType
 from typing import Any
 
+from .. import computing
 from ..computing import Column, Reference, Rows, backend, times
 from ..configuration import F8, Batch
 from ..errors import SettingsError
@@ -16,6 +18,8 @@ from ..snap_basis import column_names
 #: LAMMPS and the native kernels lose digits above; nobody fits there.
 MAX_TWOJMAX = 20
 BACKEND_VARIABLE = "MLIPSTORE_SNAP_BACKEND"
+#: ``array`` is the one for a GPU; on the processor, where NumPy runs it, it is there to be compared with.
+BACKENDS = (*computing.BACKENDS, "array")
 
 
 @dataclass(frozen=True)
@@ -116,9 +120,20 @@ class Snap:
         """Rows of a batch from the best backend there is, see :func:`choose_backend`."""
         return choose_backend()(self, batch)
 
+    def rows_on(self, xp: ModuleType, memory: int) -> Callable[[Batch], Rows] | None:
+        """What makes rows with the arrays of a device; None if another backend is asked for.
+
+        :param memory: for intermediate results, in bytes
+        """
+        if backend(BACKEND_VARIABLE, BACKENDS, "array") != "array":
+            return None
+        from ..kernels.arrays.rows import snap_rows
+
+        return functools.partial(snap_rows, self, xp=xp, memory=memory)
+
     def evaluate(self, coefficients: F8, batch: Batch) -> Reference:
         """Energy, force and stress of given coefficients ``(M,)``: by the kernel's adjoint route, without rows."""
-        if backend(BACKEND_VARIABLE) == "lammps":
+        if backend(BACKEND_VARIABLE, BACKENDS) != "native":
             return times(self.rows(batch), coefficients)
         from ..kernels.snap import snap_evaluate
 
@@ -127,15 +142,20 @@ class Snap:
 
 
 def choose_backend() -> Callable[[Snap, Batch], Rows]:
-    """What computes the rows: the compiled kernel, or LAMMPS (``MLIPSTORE_SNAP_BACKEND`` = native or lammps).
+    """What computes the rows on the processor: the one of ``BACKENDS`` that ``MLIPSTORE_SNAP_BACKEND`` asks for.
 
-    Not part of the identity of the features: both agree to rounding (tests/reference/test_kernel_lammps.py).
-
+    Not part of the identity of the features: all agree to rounding (tests/reference/test_kernel_lammps.py,
+    tests/unit/test_kernel_arrays.py).
     """
-    if backend(BACKEND_VARIABLE) == "lammps":
+    chosen = backend(BACKEND_VARIABLE, BACKENDS)
+    if chosen == "lammps":
         from ..lammps.snap import rows
 
         return rows
+    if chosen == "array":
+        from ..kernels.arrays.rows import snap_rows as array_rows
+
+        return array_rows
     from ..kernels.snap import snap_rows
 
     return snap_rows

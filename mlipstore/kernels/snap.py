@@ -6,7 +6,7 @@ The mathematics is in ``src/snap_plan.hpp`` and ``src/snap_basis.hpp``; columns,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -105,6 +105,11 @@ def snap_pair_gradients(snap: Snap, batch: Batch, isa_name: str | None = None) -
     _blank_atoms(snap, batch, out.component)
     _blank_atoms(snap, batch, out.gradient, np.diff(start))
     return out
+
+
+def snap_pairs(snap: Snap, batch: Batch) -> PairGradients:
+    """The pairs alone: those of :func:`snap_pair_gradients`, with the one column of ``twojmax`` 0."""
+    return snap_pair_gradients(replace(snap, twojmax=(0,), quadraticflag=False, chemflag=False), batch)
 
 
 def snap_evaluate(
