@@ -15,6 +15,8 @@ from .objects import Info, ObjectMissing, Objects
 from .remote import Remote
 
 _TRIES, _TIMEOUT, _REDIRECTS = 5, 60, 5
+#: Seconds until a connection is there; how often one is tried with a server that never answered, and the pause between.
+_CONNECT, _FIRST_TRIES, _FIRST_PAUSE = 5, 3, 0.5
 #: Larger than any file of a store; a server that never ends is refused.
 _LARGEST = 8 << 30
 #: Branches and tags, for servers that list nothing.
@@ -30,6 +32,7 @@ class Web(Objects):
     def __init__(self, address: Remote) -> None:
         self.address = address
         self._here = threading.local()
+        self._met = False
 
     def get(self, key: str) -> bytes:
         return self._request("GET", key)[0]
@@ -106,9 +109,16 @@ class Web(Objects):
         reason = ""
         for attempt in range(_TRIES):
             if attempt:
-                time.sleep(min(4.0, 0.1 * 3**attempt))
+                time.sleep(min(4.0, 0.1 * 3**attempt) if self._met else _FIRST_PAUSE)
             try:
                 data, said, status = self._once(method, f"{self.address}/{quote(key)}", headers or {})
+            except _NoConnection as error:
+                reason = str(error)
+                if not self._met and attempt + 1 >= _FIRST_TRIES:
+                    raise StoreError(
+                        f"{self.address}: the server cannot be reached ({reason}). Check the address and the network."
+                    ) from None
+                continue
             except (OSError, http.client.HTTPException) as error:
                 if isinstance(error, StoreError):
                     raise
@@ -156,7 +166,15 @@ class Web(Objects):
         if have is None or have[0] != f"{scheme}://{netloc}":
             self._close()
             kind = http.client.HTTPSConnection if scheme == "https" else http.client.HTTPConnection
-            have = f"{scheme}://{netloc}", kind(netloc, timeout=_TIMEOUT)
+            connection = kind(netloc, timeout=_CONNECT)
+            try:
+                connection.connect()
+            except OSError as error:
+                raise _NoConnection(error.strerror or str(error) or type(error).__name__) from None
+            connection.timeout = _TIMEOUT
+            connection.sock.settimeout(_TIMEOUT)
+            self._met = True
+            have = f"{scheme}://{netloc}", connection
             self._here.connection = have
         return have[1]
 
@@ -165,3 +183,7 @@ class Web(Objects):
         if have is not None:
             have[1].close()
             self._here.connection = None
+
+
+class _NoConnection(Exception):
+    """Nobody is there, or the name is unknown."""

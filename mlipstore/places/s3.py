@@ -25,6 +25,9 @@ _PARALLEL = 16
 TRIES = 6
 #: Seconds until a connection is there, and until an answer comes.
 _CONNECT, _ANSWER = 5, 60
+#: A server that never answered yet may not exist at all: it is given up on after so many tries to connect, with
+#: pauses of so many seconds between. One that has answered is waited for.
+_FIRST_TRIES, _FIRST_PAUSE = 3, 0.5
 #: A server that could not be reached is asked only once, and not waited for, for so many seconds: what is left to do
 #: then is to take back locks and leases, and to say so.
 _GONE = 30.0
@@ -57,6 +60,7 @@ class Bucket(Objects):
         self._session = botocore.session.get_session()
         self._probed = False
         self._gone = -_GONE
+        self._met = False
         try:
             self.credentials = self._session.get_credentials()
             self._client = self._connect(TRIES, _CONNECT, _ANSWER)
@@ -67,6 +71,10 @@ class Bucket(Objects):
     @cached_property
     def _hasty(self) -> Any:
         return self._connect(1, 2, 5)
+
+    @cached_property
+    def _first(self) -> Any:
+        return self._connect(1, 3, _ANSWER)
 
     def _connect(self, tries: int, connect: float, answer: float) -> Any:
         import botocore
@@ -96,19 +104,44 @@ class Bucket(Objects):
         from botocore.exceptions import ClientError
 
         try:  # a bucket lies in one region, which need not be the one that is set
-            said = self._client.head_bucket(Bucket=self.address.host)["ResponseMetadata"]["HTTPHeaders"]
+            said = self._answer("head_bucket")["ResponseMetadata"]["HTTPHeaders"]
         except ClientError as error:
             said = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
         region = said.get("x-amz-bucket-region", self._client.meta.region_name)
         return Endpoint(region, None, self.credentials is not None)
 
     # ---------------------------------------------------------------- requests
+    def _answer(self, operation: str, **parameters: Any) -> Any:
+        """What the server answers: asked patiently once anything came from it, before that only to connect."""
+        from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.exceptions import ConnectionError as NoConnection
+
+        def ask(client: Any) -> Any:
+            return getattr(client, operation)(Bucket=self.address.host, **parameters)
+
+        if time.monotonic() - self._gone < _GONE:
+            return ask(self._hasty)
+        for left in reversed(range(_FIRST_TRIES)):
+            if self._met:
+                break
+            try:
+                answer = ask(self._first)
+            except NoConnection:
+                if not left:
+                    raise
+                time.sleep(_FIRST_PAUSE)
+            except (BotoCoreError, ClientError):
+                self._met = True  # somebody is there, whatever is the matter
+            else:
+                self._met = True
+                return answer
+        return ask(self._client)
+
     def _ask(self, operation: str, key: str, **parameters: Any) -> Any:
         from botocore.exceptions import BotoCoreError, ClientError
 
-        client = self._hasty if time.monotonic() - self._gone < _GONE else self._client
         try:
-            answer = getattr(client, operation)(Bucket=self.address.host, **parameters)
+            answer = self._answer(operation, **parameters)
             self._gone = -_GONE
             return answer
         except ClientError as error:
@@ -127,6 +160,9 @@ class Bucket(Objects):
             raise self._translate(error, key) from None
 
     def _translate(self, error: Exception, what: str) -> StoreError:
+        from botocore.exceptions import BotoCoreError, HTTPClientError
+        from botocore.exceptions import ConnectionError as NoConnection
+
         response = getattr(error, "response", None) or {}
         code = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         name = response.get("Error", {}).get("Code", "") or type(error).__name__
@@ -137,6 +173,13 @@ class Bucket(Objects):
                 "AWS_SECRET_ACCESS_KEY, and AWS_ENDPOINT_URL for a server that is not Amazon's."
             )
         said = f"the server answers {code} {name}" if code else f"the server cannot be reached ({name})"
+        if isinstance(error, BotoCoreError) and not isinstance(error, (NoConnection, HTTPClientError)):
+            return StoreError(f"{self.address}: {error}. Check AWS_PROFILE and the files below ~/.aws.")
+        if not self._met and isinstance(error, NoConnection):
+            return StoreError(
+                f"{self.address}: {said}. Nothing answers at {self._client.meta.endpoint_url}: check the network, and "
+                "AWS_ENDPOINT_URL for a server that is not Amazon's."
+            )
         return StoreError(
             f"{self.address}: {what}: {said}, also when it is asked again. What was stored before is whole; run "
             "the same command again."

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import http.client
 import multiprocessing
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mlipstore.errors import StoreError, StoreNotFoundError
 from mlipstore.fit import fit
-from mlipstore.places import objects_at, place_of
+from mlipstore.places import Remote, objects_at, place_of
+from mlipstore.places import s3 as places_s3
 from mlipstore.places.s3 import Bucket
 from mlipstore.runs.runfile import Fit
 from mlipstore.show import show
@@ -69,6 +73,47 @@ def test_no_such_bucket(s3: str) -> None:
         Repository.open("s3://nowhere/a")
     with pytest.raises(StoreError, match="no bucket 'nowhere'"):
         Repository.create("s3://nowhere/a")
+
+
+@pytest.fixture
+def nobody() -> Iterator[str]:
+    """Address of a port that nobody listens at, for as long as it is held."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{held.getsockname()[1]}"
+
+
+def test_no_s3_server(nobody: str, s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that never answered is told after three tries to connect; one that has answered is asked more often."""
+    from botocore.httpsession import URLLib3Session
+
+    asked, send = [], URLLib3Session.send
+
+    def counted(self: URLLib3Session, request: Any) -> Any:
+        asked.append(request.url)
+        return send(self, request)
+
+    monkeypatch.setattr(URLLib3Session, "send", counted)
+    monkeypatch.setattr(places_s3, "_FIRST_PAUSE", 0.0)
+    monkeypatch.setattr(places_s3, "TRIES", 4)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{nobody}")
+    with pytest.raises(StoreError, match=f"Nothing answers at http://{nobody}: check the network"):
+        Bucket(Remote.parse("s3://some/a.mlip")).get("x")
+    assert len(asked) == 3
+    bucket = Bucket(Remote.parse("s3://some/a.mlip"))
+    bucket._met = True
+    with pytest.raises(StoreError, match="also when it is asked again"):
+        bucket.get("x")
+    assert len(asked) == 3 + 4
+
+
+def test_no_web_server(nobody: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    connect = http.client.HTTPConnection.connect
+    monkeypatch.setattr(http.client.HTTPConnection, "connect", lambda self: (asked.append(1), connect(self))[1])
+    with pytest.raises(StoreError, match=r"the server cannot be reached \(Connection refused\). Check the address"):
+        Repository.open(f"http://{nobody}/a.mlip")
+    assert len(asked) == 3
 
 
 def test_a_server_without_conditional_writes(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
