@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from .configuration import Batch
 from .errors import InputError
-from .index import LIVE, Index, short
 from .reading import ReadReport
 
 #: Cells thinner than this (Å^3 per cell) have no volume to speak of.
@@ -51,10 +50,11 @@ class Checks:
         places.extend(batch.place(int(i)) for i in hits[: max(0, 5 - len(places))])
         return len(hits)
 
-    def finish(self, index: Index) -> None:
-        """Count copies over the whole store: geometries equal to 1e-4 Å."""
-        live = index.state == LIVE
-        key, group = short(index.geometry[live]), index.group_codes[1][live]
+    def finish(self, key: NDArray[np.uint64], group: NDArray[np.int32]) -> None:
+        """Count copies over the whole store: geometries equal to 1e-4 Å.
+
+        :param key, group: geometry and group of everything that counts, as numbers that tell them apart, ``(n,)``
+        """
         order = np.argsort(key)
         key, group = key[order], group[order]
         first = np.flatnonzero(np.append(True, key[1:] != key[:-1])) if len(key) else np.zeros(0, np.int64)

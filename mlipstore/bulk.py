@@ -49,16 +49,21 @@ def write_group(root: zarr.Group, path: str, attributes: Mapping[str, Any], arra
         shape = chunk_shape(spec, data.shape)
         grid = {**document["chunk_grid"], "configuration": {"chunk_shape": shape}}
         document = {**document, "shape": data.shape, "chunk_grid": grid}
-        documents[f"{here}/{spec.name}/zarr.json"] = json.dumps(document, indent=2).encode()
+        documents[f"{here}/{spec.name}/zarr.json"] = _json(document)
         chunks.update((f"{here}/{spec.name}/{key}", value) for key, value in _chunks(spec, data, shape))
     said = sealed(attributes) if attributes else {}
-    group = json.dumps({"attributes": said, "zarr_format": 3, "node_type": "group"}, indent=2)
-    sync(_set(root.store, [{f"{here}/zarr.json": group.encode()}, documents, chunks]))
+    group = _json({"attributes": said, "zarr_format": 3, "node_type": "group"})
+    sync(_set(root.store, [{f"{here}/zarr.json": group}, documents, chunks]))
     if others:
         made = root[path]
         assert isinstance(made, zarr.Group)
         for spec, data in others:
             write_array(made, spec, data)
+
+
+def _json(document: Mapping[str, Any]) -> bytes:
+    """Without blanks: every version repeats the documents of all arrays."""
+    return json.dumps(document, separators=(",", ":")).encode()
 
 
 async def _set(store: Any, portions: list[dict[str, bytes]]) -> None:

@@ -310,7 +310,8 @@ def enter(root: zarr.Group, new: Mapping[str, Batch]) -> None:
         append_rows(index, "facts", np.concatenate([b[0] for b in both]))
         append_rows(index, "elements", np.concatenate([b[1] for b in both]))
     entries = [asdict(describe(name, batch)) for name, batch in new.items()]
-    index.attrs.update(sealed({"segments": [*known, *entries]}, plain=True))
+    with zarr.config.set({"json_indent": None}):  # a long list, which takes ten times as long with blanks
+        index.update_attributes(sealed({"segments": [*known, *entries]}, plain=True))
 
 
 def rewrite(root: zarr.Group, segments: Sequence[Segment], columns: Mapping[str, NDArray[Any]]) -> None:
@@ -326,7 +327,8 @@ def rewrite(root: zarr.Group, segments: Sequence[Segment], columns: Mapping[str,
         assert isinstance(array, zarr.Array)
         array.resize(data.shape)
         overwrite(group, name, data)
-    group.attrs.update(sealed({"segments": [asdict(s) for s in segments]}, plain=True))
+    with zarr.config.set({"json_indent": None}):
+        group.update_attributes(sealed({"segments": [asdict(s) for s in segments]}, plain=True))
 
 
 def describe(name: str, batch: Batch) -> Segment:

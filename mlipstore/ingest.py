@@ -19,7 +19,7 @@ from .bookkeeping import ZERO_STRESS, Checks, check
 from .configuration import Batch
 from .errors import InputError, SettingsError, counted, listed, nearest
 from .executors import Executor
-from .index import LIVE, MOVED, Hashes, Index, group_order, keys, segment_name, segments, short, write_segments
+from .index import LIVE, MOVED, Hashes, Index, group_order, keys, segment_name, short, write_segments
 from .layout import SEGMENT_ATOMS, SEGMENT_CONFIGURATIONS
 from .portions import plan, read_all
 from .provenance import commit_metadata, new_run
@@ -161,10 +161,8 @@ def ingest(
         raise InputError(f"no configurations found in {listed([str(s) for s in sources])}.")
     if known_zeros:
         _report_other_rule(repository.at(), known_zeros, zero_stress, result.report)
-    index = Index.load(repository.at())
-    result.checks.finish(index)
-    result.small_segments = sum(2 * max(s.n_atoms / SEGMENT_ATOMS, s.n_configurations / SEGMENT_CONFIGURATIONS) <= 1
-                                for s in index.segments)  # fmt: skip
+    result.checks.finish(*seen.places())
+    result.small_segments = seen.small_segments
     result.seconds = time.perf_counter() - began
     return result
 
@@ -199,6 +197,11 @@ def _select(batch: Batch, keep: Any) -> Batch:
     return batch.take(np.flatnonzero(keep))
 
 
+def _small(n_configurations: int, n_atoms: int) -> bool:
+    """Whether a segment is at most half as large as it may be."""
+    return 2 * n_atoms <= SEGMENT_ATOMS and 2 * n_configurations <= SEGMENT_CONFIGURATIONS
+
+
 class _Seen:
     """Counts uids: the k-th copy in the input is new when the store holds fewer than k."""
 
@@ -213,10 +216,25 @@ class _Seen:
         live = index.state == LIVE
         self.stored = Hashes(index.uid[index.state != MOVED])
         self._live = index.uid[live]
-        self.geometries = np.sort(short(index.geometry[live]))
-        self.known = {s.name for s in segments(snapshot)}
+        names, codes = index.group_codes
+        self._code = {name: code for code, name in enumerate(names)}
+        self._places = [(short(index.geometry[live]), codes[live])]
+        self.geometries = np.sort(self._places[0][0])
+        self.known = {s.name for s in index.segments}
+        self.small_segments = sum(_small(s.n_configurations, s.n_atoms) for s in index.segments)
         #: and those that are being written, which another process may have stored under the same name meanwhile
         self.names = set(self.known)
+
+    def stored_now(self, name: str, batch: Batch) -> None:
+        """Take note of a segment that this ingest has stored."""
+        codes = [self._code.setdefault(group, len(self._code)) for group in batch.group.tolist()]
+        self._places.append((short(batch.geometry), np.array(codes, np.int32)))
+        self.known.add(name)
+        self.small_segments += _small(len(batch), len(batch.number))
+
+    def places(self) -> tuple[NDArray[np.uint64], NDArray[np.int32]]:
+        """Geometry and group of everything that counts, as numbers that tell them apart, ``(n,)`` each."""
+        return np.concatenate([p[0] for p in self._places]), np.concatenate([p[1] for p in self._places])
 
     def count(self, batch: Batch) -> NDArray[np.int64]:
         """Which copy in the input each configuration is, from 1, ``(n,)``."""
@@ -391,8 +409,8 @@ class _SegmentWriter:
                 except StoreConflictError:
                     if attempt == _ATTEMPTS - 1:
                         raise
-        self.seen.known.update(written)
         for name, batch in written.items():
+            self.seen.stored_now(name, batch)
             self.result.segments.append(name)
             self.result.added += len(batch)
             self.result.atoms += len(batch.number)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -151,8 +151,7 @@ def parse_snapshot(key: str, data: bytes, where: str, nodes: bool = True) -> Ver
     try:
         t = _opened(data, key, SNAPSHOT, where)
         id_, parent = t.raw(0, 12), t.raw(1, 12)
-        files = t.structs(6, 32) or b""
-        table = np.frombuffer(files, np.uint8).reshape(-1, 32)
+        table = _manifest_table(t)
         sizes = np.ascontiguousarray(table[:, 16:24]).view("<u8").ravel().tolist()
         manifests = dict(zip(_id_texts(table[:, :12]), sizes, strict=True))
         version = Version(
@@ -169,6 +168,34 @@ def parse_snapshot(key: str, data: bytes, where: str, nodes: bool = True) -> Ver
     if f"snapshots/{version.id}" != key:
         raise damaged(where, key, "it belongs to another name")
     return version
+
+
+def added_manifests(key: str, data: bytes, where: str, get: Callable[[str], bytes]) -> tuple[str | None, list[str]]:
+    """Parent of a version (the file ``data``), and the manifests that the parent does not have.
+
+    :param get: gives the file of a name
+    :raises DamagedStoreError: one of the two is no snapshot
+    """
+    try:
+        t = _opened(data, key, SNAPSHOT, where)
+        mine, parent = _manifest_table(t), t.raw(1, 12)
+        if parent is not None:
+            above = f"snapshots/{id_text(parent)}"
+            old = _manifest_table(_opened(get(above), above, SNAPSHOT, where))
+            mine = mine[~np.isin(_beginnings(mine), _beginnings(old))]
+    except Malformed as error:
+        raise damaged(where, key, str(error)) from None
+    return None if parent is None else id_text(parent), _id_texts(mine[:, :12])
+
+
+def _beginnings(table: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """The first 8 bytes of each id as a number: they are random, and tell ids apart."""
+    return np.ascontiguousarray(table[:, :8]).view("<u8").ravel()
+
+
+def _manifest_table(t: Table) -> NDArray[np.uint8]:
+    """The list of manifests of a snapshot as it is stored, ``(n, 32)``: id, bytes, number of chunks."""
+    return np.frombuffer(t.structs(6, 32) or b"", np.uint8).reshape(-1, 32)
 
 
 def _node(t: Table) -> Node:

@@ -16,7 +16,7 @@ from typing import Any
 
 from ..errors import StoreError
 from ..places import ObjectMissing, Objects
-from .files import damaged, parse_snapshot
+from .files import added_manifests, damaged
 
 
 @dataclass(frozen=True)
@@ -38,15 +38,10 @@ def seal(objects: Objects, version: str, where: str) -> None:
     """
     key = f"snapshots/{version}"
     data = objects.get(key)
-    said = parse_snapshot(key, data, where, nodes=False)
-    old: dict[str, int] = {}
-    if said.parent is not None:
-        above = f"snapshots/{said.parent}"
-        old = parse_snapshot(above, objects.get(above), where, nodes=False).manifests
+    parent, added = added_manifests(key, data, where, objects.get)
     digests = {key: Digest.of(data)}
     # the version that a repository begins with has no transaction
-    log = [] if said.parent is None else [f"transactions/{version}"]
-    names = log + [f"manifests/{m}" for m in said.manifests if m not in old]
+    names = [*([] if parent is None else [f"transactions/{version}"]), *(f"manifests/{m}" for m in added)]
     with ThreadPoolExecutor(min(objects.parallel, 16)) as pool:  # a server takes its time for each
         digests.update(zip(names, pool.map(lambda name: Digest.of(objects.get(name)), names), strict=True))
     plain = {name: [d.size, d.sha256] for name, d in sorted(digests.items())}

@@ -56,8 +56,12 @@ class Credentials:
 def configuration() -> icechunk.RepositoryConfig:
     """How Icechunk works for us.
 
-    Metadata is compressed at level 1: there is a manifest per array, and level 3 clears 1 MB of memory for each.
+    Metadata is compressed at level 1: there is a manifest per array, and level 3 clears 1 MB of memory for each. No
+    manifest is read before it is needed: to find those that it would, Icechunk goes through all arrays of a version
+    whenever one is opened.
     """
     out = icechunk.RepositoryConfig.default()
     out.compression = icechunk.CompressionConfig(level=1)
+    never = icechunk.ManifestPreloadCondition.false()
+    out.manifest = icechunk.ManifestConfig(icechunk.ManifestPreloadConfig(max_total_refs=0, preload_if=never))
     return out
