@@ -22,6 +22,7 @@ from .blas import leading
 from .householder import Householder
 from .kernels import BlasKernels, Kernels, chunk_rows, copy_rows, diagonal, kernels_for, to_host
 from .preconditioned import Preconditioned
+from .zeros import WIDEST, columns_of, compacted, live_columns, shared_zeros, spread
 
 #: Rows, in units of the number of columns, that a triangle must stand for before others are divided by it.
 _START = 3
@@ -51,7 +52,9 @@ def projected_bytes(n_columns: int, n_targets: int = 1, block_rows: int = 0) -> 
     n = n_columns + n_targets
     ld, rows = leading(n), chunk_rows(n)
     width = Householder.panel_width(n)
-    return 8 * (3 * n * ld + 2 * rows * ld + width * (rows + n + width + 32) + block_rows * n)
+    m = int(WIDEST * n_columns) + n_targets  # of the rows without their zero columns
+    apart = 2 * m * leading(m) + 2 * chunk_rows(m) * leading(m)
+    return 8 * (3 * n * ld + 2 * rows * ld + apart + width * (rows + n + width + 32) + block_rows * n)
 
 
 class Factor:
@@ -59,7 +62,9 @@ class Factor:
 
     The first rows go through Householder updates; the following ones, for all but small n, are accumulated on the
     factor so far (:mod:`mlipstore.solve.preconditioned`) as long as it represents them, and go through Householder
-    updates otherwise. Rows are weighted by whoever sends them.
+    updates otherwise. Chunks of rows that are zero in many columns, as those of configurations without some of the
+    elements are, go to a factor without these columns (:mod:`mlipstore.solve.zeros`), which is merged in when others
+    come. Rows are weighted by whoever sends them.
 
     The bits of the result depend on the sequence of rows alone, not on how they are cut into blocks, as long as BLAS
     runs with the same number of threads (the verbs pin it to one). Rows on a GPU (CuPy arrays) are folded there.
@@ -81,9 +86,10 @@ class Factor:
         self._squares: tuple[F8, F8] = (np.zeros(n_targets), np.zeros(n_targets))
         self._gathered: Any = None
         self._pending = 0
-        self._raw = False
+        self._raw = 0  # rows in L that are not a triangle yet
         self._preconditioned: Preconditioned | None = None
         self._refused = 0
+        self._apart: tuple[Any, Factor] | None = None  # live columns, and the factor of rows that are zero elsewhere
 
     def update(self, A: ArrayLike, B: ArrayLike) -> None:
         """Fold rows A ``(rows, M)`` and their targets B ``(rows, T)`` or, for one target, ``(rows,)`` into the factor.
@@ -111,27 +117,30 @@ class Factor:
             )
         if not self._chosen and runs:
             self._use(kernels_for(runs[0]))
-        if weights is not None:
-            b = b * weights[:, None]
-        chunk, M = self._kernels.chunk_rows(self.n), self.n_columns
+        self._take(runs, b if weights is None else b * weights[:, None], weights)
+
+    def _take(self, runs: Sequence[Any], b: Any, weights: Any) -> None:
+        """Fold in rows that lie in several arrays, times their weights, and their weighted targets."""
+        total, chunk, M = len(b), self._kernels.chunk_rows(self.n), self.n_columns
         start = 0
         while start < total:
             stop, refused = start + chunk - self._pending, False
-            if stop <= total and self._can_accumulate():
-                # all that a chunk takes is there: nothing is gathered
+            if stop <= total:
+                # all that a chunk takes is there: nothing need be gathered
                 parts = list(_cut(runs, weights, start, stop))
                 targets = b[start:stop]
                 if self._pending:
                     head = self._gathered[: self._pending]
                     parts.insert(0, (head[:, :M], None))
                     targets = self._kernels.xp.concatenate([head[:, M : self.n], targets])
-                if self._accumulate(parts, targets):
+                taken = self._set_apart(parts, targets, self.n_rows - self._pending + chunk, start - self._pending)
+                if taken or self._accumulate(parts, targets):
                     self.n_rows += stop - start
                     self._pending = 0
                     self._add_squares(targets)
                     start = stop
                     continue
-                refused = True
+                refused = self._can_accumulate()
             if self._gathered is None:
                 self._gathered = self._kernels.zeros(chunk, leading(self.n))
             stop = min(stop, total)
@@ -164,11 +173,11 @@ class Factor:
         copy[:] = other._L if self._kernels.xp is other._kernels.xp else self._kernels.xp.asarray(to_host(other._L))
         if self.n_rows <= self.n:
             self._put(copy[:, : other.n_rows])
-            self._triangulate(self.n_rows)
+            self._triangulate()
         elif other.n_rows == self.n_rows:
             self._L = copy
         elif other.n_rows:
-            self._kernels.merge(self._L, copy, self.n)
+            self._merge(copy)
         self._squares = _add_pairs(self._squares, other._squares)
         self._normalise()
 
@@ -176,7 +185,8 @@ class Factor:
         """Fold in what is still gathered and release the workspace. More rows may follow."""
         if self._pending:
             self._flush()
-        self._triangulate(self.n_rows)
+        self._rejoin()
+        self._triangulate()
         if self._preconditioned is not None:
             self._preconditioned.close()
             self._refused += self._preconditioned.refused
@@ -192,7 +202,8 @@ class Factor:
     @property
     def refused(self) -> int:
         """Chunks of rows that the preconditioner was tried on and did not represent: they cost more time, no digits."""
-        return self._refused + (0 if self._preconditioned is None else self._preconditioned.refused)
+        now = [self._preconditioned, None if self._apart is None else self._apart[1]]
+        return self._refused + sum(part.refused for part in now if part is not None)
 
     @property
     def R(self) -> F8:
@@ -250,9 +261,70 @@ class Factor:
             self._L[:] = kernels.xp.asarray(to_host(L))
         self._kernels, self._chosen = kernels, True
 
+    @property
+    def _rows_here(self) -> int:
+        """Rows that are neither gathered nor set apart."""
+        return self.n_rows - self._pending - (0 if self._apart is None else self._apart[1].n_rows)
+
+    def _set_apart(self, parts: list[tuple[Any, Any]], targets: Any, n_rows: int, first: int = 0) -> bool:
+        """Take rows, with their weights, and weighted targets into a factor without their zero columns, if it pays.
+
+        :param n_rows: rows so far, these included
+        :param first: number of the first of them in the block that was given
+        """
+        M = self.n_columns
+        if self._kernels.xp is not np or n_rows <= self.n or not M:
+            return False
+        live = live_columns(parts, int(WIDEST * M))
+        if live is None:
+            return False
+        if self._apart is None or not np.array_equal(self._apart[0], live):
+            self._rejoin()
+            self._apart = live, Factor(len(live), self.n_targets, self._kernels)
+        weights = None
+        if any(w is not None for _, w in parts):
+            weights = np.concatenate([np.ones(len(rows)) if w is None else w for rows, w in parts])
+        try:
+            self._apart[1]._take([columns_of(rows, live) for rows, _ in parts], targets, weights)
+        except NonFiniteRowError as error:
+            m = len(live)
+            column = int(live[error.column]) if error.column < m else error.column - m + M
+            raise NonFiniteRowError(first + error.row, column, error.value, M) from None
+        return True
+
+    def _rejoin(self) -> None:
+        """Merge the rows that were set apart."""
+        if self._apart is None:
+            return
+        live, factor = self._apart
+        factor.finish()
+        if self._preconditioned is not None:
+            self._preconditioned.close()
+        here = self._rows_here
+        self._apart = None
+        chosen = np.concatenate([live, np.arange(self.n_columns, self.n)])
+        L = self._kernels.zeros(self.n, leading(self.n))
+        spread(factor._L, chosen, L)
+        self._refused += factor.refused
+        if here:
+            self._triangulate()
+            self._merge(L)
+        else:
+            self._L = L
+
+    def _merge(self, other: Any) -> None:
+        """R <- R of [R; R_other]; the transposed triangle ``other`` is given up."""
+        chosen = shared_zeros([self._L, other], self.n) if self._kernels.xp is np else None
+        if chosen is None:
+            self._kernels.merge(self._L, other, self.n)
+            return
+        small = compacted(self._L, chosen, self._kernels)
+        self._kernels.merge(small, compacted(other, chosen, self._kernels), len(chosen))
+        spread(small, chosen, self._L)
+
     def _can_accumulate(self) -> bool:
         """Whether there is a preconditioner, or are enough rows in the triangle to make it one."""
-        enough = self.n_rows - self._pending >= _START * self.n and self._kernels.preconditions(self.n)
+        enough = self._rows_here >= _START * self.n and self._kernels.preconditions(self.n)
         return self._preconditioned is not None or enough
 
     def _accumulate(self, parts: list[tuple[Any, Any]], targets: Any) -> bool:
@@ -271,13 +343,14 @@ class Factor:
         if self.n_rows <= self.n:
             self._put(X[:, : self.n].T)
             return
-        self._triangulate(self.n_rows - rows)
+        self._triangulate()
         self._pending = rows
         worthwhile = rows == len(self._gathered) or (
             self._preconditioned is not None and not self._preconditioned.empty
         )
-        M = self.n_columns
-        accepted = not refused and worthwhile and self._accumulate([(X[:, :M], None)], X[:, M : self.n])
+        parts, targets = [(X[:, : self.n_columns], None)], X[:, self.n_columns : self.n]
+        apart = rows < len(self._gathered) and self._set_apart(parts, targets, self.n_rows)
+        accepted = apart or (not refused and worthwhile and self._accumulate(parts, targets))
         self._pending = 0
         if not accepted:
             if self._preconditioned is not None:
@@ -291,13 +364,13 @@ class Factor:
         one of all rows each time would cost many times as much as making it once.
         """
         self._L[:, self.n_rows - columns.shape[1] : self.n_rows] = columns
-        self._raw = True
+        self._raw = self.n_rows
 
-    def _triangulate(self, rows: int) -> None:
-        """Make a triangle of so many rows that are there as they are, if some are."""
+    def _triangulate(self) -> None:
+        """Make a triangle of the rows that are there as they are, if some are."""
         if self._raw:
-            self._kernels.triangulate(self._L, rows, self.n)
-            self._raw = False
+            self._kernels.triangulate(self._L, self._raw, self.n)
+            self._raw = 0
 
     def _normalise(self) -> None:
         """Make the diagonal not negative and negative zeros positive, and round the sums of squares."""

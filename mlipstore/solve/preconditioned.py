@@ -9,13 +9,13 @@ does not represent have large W and are refused, and when G has grown R0 is repl
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from .blas import leading
 from .kernels import Kernels, copy_rows, diagonal, to_host
+from .zeros import runs_of
 
 #: Largest squared column norm of W that is accepted for one chunk of rows, and in G before R0 is replaced. Its root
 #: bounds the condition number of what is squared, i.e. the digits that can be lost against Householder QR.
@@ -95,7 +95,11 @@ class Preconditioned:
         self._live = xp.flatnonzero(norms)
         m = len(self._live)
         if m < n:
-            square = self.L[self._live[:, None], self._live[None, :]]
+            rows = self.L[self._live, :n]
+            square = rows[:, self._live]
+            if int(xp.count_nonzero(rows)) > int(xp.count_nonzero(square)):
+                # QR of fewer rows than columns has left numbers in the rows of zero columns: they count, too
+                square = xp.linalg.qr(rows.T, mode="r").T
             self.L[:] = 0.0
             self.L[:m, :m] = square
         floor = _EPS * norms[self._live]
@@ -135,10 +139,8 @@ class Preconditioned:
         copies: list[tuple[int, slice, slice | None]] = []
         offset = position = 0
         for i, width in enumerate(widths):
-            flags = live[offset : offset + width]
-            edges = [0, *(np.flatnonzero(flags[1:] != flags[:-1]) + 1).tolist(), width] if width else []
-            for start, stop in pairwise(edges):
-                target = slice(position, position + stop - start) if flags[start] else None
+            for start, stop, alive in runs_of(live[offset : offset + width]):
+                target = slice(position, position + stop - start) if alive else None
                 position += stop - start if target else 0
                 copies.append((i, slice(start, stop), target))
             offset += width
