@@ -6,17 +6,16 @@ cell of 2 and of 200 atoms; constants and element shifts enter through the compo
 
 from __future__ import annotations
 
-import queue
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .ahead import ahead
 from .axes import FRAMES, lammps_rotations, stress_rotations, turn
 from .bulk_read import Chunks, read_columns
 from .computing import type_index
@@ -26,10 +25,10 @@ from .features import Feature, StoredBaseline
 from .featurize import PART_BYTES, missing, parts
 from .index import Index, Segment, read_batch
 from .metrics import KINDS
-from .split import TRAIN, UNUSED, places
+from .segment_labels import SegmentGroups, SegmentLabels, as_rows
+from .split import TRAIN, UNUSED
 from .store import Snapshot
 
-T = TypeVar("T")
 #: Kind, number of the first row in its array, rows in runs that lie one after another.
 _Piece = tuple[int, int, list[NDArray[Any]]]
 #: Default size of a block in bytes. Larger ones buy nothing: the factor gathers what it needs.
@@ -68,61 +67,6 @@ class Block:
     def times(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """``A x``."""
         return np.concatenate([run @ x for run in self.runs])
-
-
-@dataclass
-class SegmentGroups:
-    """Who is in a segment: geometry hash ``(n, 16)``, group name and whether it counts (and is selected)."""
-
-    name: str
-    geometry: NDArray[np.uint8]
-    group: NDArray[Any]
-    live: NDArray[np.bool_]
-    _places: dict[int, NDArray[np.float64]] = field(default_factory=dict, repr=False, compare=False)
-
-    def places(self, seed: int) -> NDArray[np.float64]:
-        """Place of each configuration in [0, 1) that splits go by, see :mod:`mlipstore.split`; hashed once."""
-        if seed not in self._places:
-            self._places[seed] = places(self.geometry, seed)
-        return self._places[seed]
-
-
-@dataclass(kw_only=True)
-class SegmentLabels(SegmentGroups):
-    """What is small about a segment: everything but its rows.
-
-    :param counts: atoms of each element ``(n, elements)``
-    :param turns: matrices that turn force rows ``(n, 3, 3)`` and stress rows ``(n, 6, 6)``, or None
-    :param targets: energy per atom ``(n,)``, force ``(3 N,)``, stress ``(6 n,)``; baseline off, shifts on
-    :param as_stored: the same in the frame of the data
-    :param reference: values of the baseline in the same form where they are kept apart, else None
-    """
-
-    n_atoms: NDArray[np.int64]
-    counts: NDArray[np.float64]
-    targets: list[NDArray[np.float64]]
-    as_stored: list[NDArray[np.float64]]
-    turns: tuple[NDArray[np.float64], NDArray[np.float64]] | None
-    reference: list[NDArray[np.float64]] | None
-
-    def owner(self, kind: int) -> NDArray[np.int64]:
-        """Configuration that each atom (force) or tensor (stress) belongs to."""
-        every = np.arange(len(self.n_atoms))
-        return np.repeat(every, self.n_atoms) if kind == 1 else every
-
-    def turned(self, kind: int, row: NDArray[np.int64], values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Values of the rows ``row`` ``(n,)``, given in the frame of the data, in the frame of the fit.
-
-        Rows of a cell that is turned come as whole atoms and tensors: a missing component makes all turned ones NaN.
-        """
-        if self.turns is None or kind == 0 or not len(row):
-            return values
-        d = (3, 6)[kind - 1]
-        first, last = int(row[0]) // d, int(row[-1]) // d + 1
-        full = np.zeros(((last - first) * d, 1))
-        full[row - first * d, 0] = values
-        out: NDArray[np.float64] = turn(self.turns[kind - 1], self.owner(kind)[first:last], full)[row - first * d, 0]
-        return out
 
 
 class DesignMatrix:
@@ -282,15 +226,15 @@ class DesignMatrix:
             if not all(np.isfinite(r).all() for r in values):
                 raise DamagedStoreError(f"{self.snapshot.repository.path}: {at} has lost data (a chunk is missing).")
             if self.separate:
-                reference = _as_rows(values, n_atoms, turns)
+                reference = as_rows(values, n_atoms, turns)
             else:
                 labels = [a - r for a, r in zip(labels, values, strict=True)]
         return SegmentLabels(
             **vars(self.members_of(name)),
             n_atoms=n_atoms,
             counts=counts,
-            targets=_as_rows(labels, n_atoms, turns),
-            as_stored=_as_rows(labels, n_atoms, None),
+            targets=as_rows(labels, n_atoms, turns),
+            as_stored=as_rows(labels, n_atoms, None),
             turns=turns,
             reference=reference,
         )
@@ -310,7 +254,7 @@ class DesignMatrix:
             nothing (rows of equal weights) or can be done to the residuals (:meth:`SegmentLabels.turned`)
         """
         names = self._names() if segments is None else segments
-        return _ahead(self._blocks(wanted, names, as_stored))
+        return ahead(self._blocks(wanted, names, as_stored))
 
     def _blocks(
         self, wanted: Callable[[SegmentLabels], NDArray[np.int8]], names: Sequence[str], as_stored: Sequence[int] = ()
@@ -404,58 +348,3 @@ class DesignMatrix:
 
 
 assert KINDS == ("energy", "force", "stress")
-
-
-def _as_rows(
-    values: list[NDArray[np.float64]],
-    n_atoms: NDArray[np.int64],
-    turns: tuple[NDArray[np.float64], NDArray[np.float64]] | None,
-) -> list[NDArray[np.float64]]:
-    """Energy ``(n,)``, force ``(N, 3)`` and stress ``(n, 6)`` as one number per row, energy per atom."""
-    energy, force, stress = values
-    if turns is not None:
-        owner = np.repeat(np.arange(len(n_atoms)), n_atoms)
-        force = turn(turns[0], owner, force.reshape(-1, 1))
-        stress = turn(turns[1], np.arange(len(n_atoms)), stress.reshape(-1, 1))
-    return [energy / n_atoms, force.ravel(), stress.ravel()]
-
-
-def _ahead(items: Iterator[T]) -> Iterator[T]:
-    """Produce the next item in a thread while the present one is used."""
-    waiting: queue.Queue[tuple[bool, Any]] = queue.Queue(maxsize=1)
-    stop = threading.Event()
-
-    def produce() -> None:
-        try:
-            for item in items:
-                if not _put(waiting, (True, item), stop):
-                    return
-            _put(waiting, (False, None), stop)
-        except BaseException as error:  # handed to the consumer, which raises it
-            _put(waiting, (False, error), stop)
-
-    thread = threading.Thread(target=produce, daemon=True)
-    thread.start()
-    try:
-        while True:
-            more, value = waiting.get()
-            if not more:
-                if value is not None:
-                    raise value
-                return
-            yield value
-            del value
-    finally:
-        stop.set()
-        thread.join()
-
-
-def _put(waiting: queue.Queue[tuple[bool, Any]], item: tuple[bool, Any], stop: threading.Event) -> bool:
-    """Put unless the consumer has gone."""
-    while not stop.is_set():
-        try:
-            waiting.put(item, timeout=0.1)
-            return True
-        except queue.Full:
-            continue
-    return False

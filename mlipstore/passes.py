@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .blocks import Block, DesignMatrix, SegmentLabels
+from .blocks import Block, DesignMatrix
 from .device import join_on, open_device
 from .executors import Executor
 from .features import Feature, StoredBaseline
 from .metrics import ErrorTable
 from .runs.runfile import Fit
 from .schema import canonical
+from .segment_labels import SegmentLabels
 from .solve.factor import Factor
 from .solve.tree import join
 from .split import TRAIN

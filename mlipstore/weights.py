@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .blocks import Block, DesignMatrix, SegmentGroups
+from .blocks import Block, DesignMatrix
 from .errors import SettingsError
 from .runs.runfile import Fit, GroupSettings
+from .segment_labels import SegmentGroups
 from .split import TEST, TRAIN, UNUSED, assign
 from .units import GPA, LAMMPS_BAR_PER_EV_A3
 

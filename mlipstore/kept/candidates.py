@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..blocks import SegmentGroups
 from ..computing import type_index
 from ..configuration import F8, Batch, Configuration
 from ..errors import ComputeError, InputError, SettingsError, listed, unknown_name
@@ -19,6 +18,7 @@ from ..index import keys, read_batch
 from ..model import Model
 from ..readers import reader_for
 from ..reading import ReadOptions, ReadReport
+from ..segment_labels import SegmentGroups
 from ..split import TRAIN
 from .problem import Refit
 

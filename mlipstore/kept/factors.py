@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..blocks import DesignMatrix, SegmentGroups
+from ..blocks import DesignMatrix
 from ..bulk_read import read_attributes, read_groups
 from ..configuration import F8
 from ..errors import DamagedStoreError
@@ -31,6 +31,7 @@ from ..features import Feature, StoredBaseline
 from ..metrics import KINDS
 from ..provenance import content_id
 from ..schema import canonical
+from ..segment_labels import SegmentGroups
 from ..solve.factor import Factor
 from ..split import SPLITS, TRAIN, UNUSED
 from ..store import Snapshot

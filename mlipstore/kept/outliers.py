@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..blocks import Block, SegmentLabels
+from ..blocks import Block
 from ..configuration import F8
 from ..errors import SettingsError, nearest
 from ..metrics import ALL, KINDS
+from ..segment_labels import SegmentLabels
 from ..store import Repository, Snapshot
 from .problem import Refit, refit
 from .studentised import Progress, Rows, Studentised, component

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..blocks import Block, SegmentLabels
+from ..blocks import Block
 from ..configuration import F8
 from ..metrics import ALL, KINDS
+from ..segment_labels import SegmentLabels
 from ..solve.factor import Factor
 from ..solve.linear import reduced
 from ..solve.uncertainty import Posterior

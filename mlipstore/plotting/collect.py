@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..axes import turn
-from ..blocks import DesignMatrix, SegmentLabels
+from ..blocks import DesignMatrix
 from ..curation.query import Selection, select
 from ..errors import SettingsError, unknown_name
 from ..kept.problem import Refit, split_of
 from ..metrics import ALL, KINDS, Entry, ErrorTable
+from ..segment_labels import SegmentLabels
 from ..split import SPLITS, UNUSED
 from ..units import GPA
 from .histogram import Histogram
