@@ -136,45 +136,28 @@ def commands() -> Iterator[tuple[str, Callable[..., Any]]]:
 
 def command_line() -> str:
     """What ``--help`` says, of every command."""
+    from mlipstore_cli.help import parameters, usage
+
     parts = []
     for name, function in commands():
         arguments, options = parameters(function)
-        usage = " ".join(["mlipstore", name, *(a[0] for a in arguments), "[options]"])
-        parts += [f"### `mlipstore {name}`", inspect.getdoc(function) or "", f"```text\n{usage}\n```"]
+        parts += [
+            f"### `mlipstore {name}`",
+            inspect.getdoc(function) or "",
+            f"```text\n{usage(name, arguments)}\n```",
+        ]
         if arguments:
-            parts.append(table(("argument", "meaning"), [(f"`{n}`", text) for n, text, _ in arguments]))
-        rows = [(f"`{n}`", _default(default), text) for n, text, default in options]
+            parts.append(table(("argument", "meaning"), [(f"`{p.written}`", p.help) for p in arguments]))
+        rows = [(f"`{p.written}`", "required" if p.required else _default(p.default), p.help) for p in options]
         if rows:
             parts.append(table(("option", "default", "meaning"), rows))
     return "\n\n".join(parts)
 
 
-def parameters(function: Callable[..., Any]) -> tuple[list[tuple[str, str, Any]], list[tuple[str, str, Any]]]:
-    """Arguments and options of a command: how they are written, help, default."""
-    hints = typing.get_type_hints(function, include_extras=True)
-    arguments, options = [], []
-    for name, parameter in inspect.signature(function).parameters.items():
-        kind, *extra = typing.get_args(hints[name])
-        info = extra[0]
-        required = parameter.default is inspect.Parameter.empty
-        if type(info).__name__ == "ArgumentInfo":
-            written = info.metavar or name.upper()
-            written = written if required or written[0] == "[" else f"[{written}]"
-            arguments.append((written, info.help, parameter.default))
-            continue
-        # in Annotated[...] Typer takes the first name for the default
-        first = [info.default] if isinstance(info.default, str) and info.default.startswith("-") else []
-        names = [*first, *(info.param_decls or ())] or [f"--{name.replace('_', '-')}"]
-        value = "" if kind is bool else " " + (info.metavar or ("N" if kind is int else "TEXT"))
-        default = "required" if required else parameter.default
-        options.append((", ".join(names) + value, info.help, default))
-    return arguments, options
-
-
 def _default(value: Any) -> str:
     if value is None or value is False:
         return ""
-    return value if value == "required" else f"`{value}`"
+    return f"`{value}`"
 
 
 # -------------------------------------------------------------------- run file

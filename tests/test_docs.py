@@ -59,19 +59,30 @@ def test_what_is_generated_is_fresh(path: Path) -> None:
 
 def test_the_generated_command_line_is_that_of_help() -> None:
     from mlipstore_cli.app import app
+    from mlipstore_cli.help import parameters
+    from typer.main import get_command
     from typer.testing import CliRunner
 
     runner = CliRunner(env={"COLUMNS": "200", "TERMINAL_WIDTH": "200"})
+    understood = get_command(app).commands  # type: ignore[attr-defined]
     for name, function in generator().commands():
-        arguments, options = generator().parameters(function)
+        arguments, options = parameters(function)
         shown = runner.invoke(app, [name, "--help"]).output
         assert " ".join((inspect.getdoc(function) or "").split()) in " ".join(shown.split()), name
-        documented = {o for written, _, _ in options for o in re.findall(r"--?[a-z][\w-]*", written)}
+        documented = {o for p in options for o in re.findall(r"--?[a-z][\w-]*", p.written)}
+        assert documented == {o for p in understood[name].params for o in p.opts if o.startswith("-")}, name
         real = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*\b", re.sub(r"'[^']*'", "", shown)))
         assert documented <= real, (name, documented - real)
         assert {o for o in real if o.startswith("--")} - documented <= {"--help"}, name
-        for written, _, _ in arguments:
-            assert written.strip("[]") in shown
+        for p in arguments:
+            assert p.written.strip("[]") in shown
+
+
+def test_every_command_is_listed_once_below_a_heading() -> None:
+    from mlipstore_cli.app import SECTIONS
+
+    listed = [name for _, names in SECTIONS for name in names]
+    assert sorted(listed) == sorted(name for name, _ in generator().commands())
 
 
 # ------------------------------------------------------------ links and blocks

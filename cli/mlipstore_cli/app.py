@@ -14,10 +14,9 @@ import sys
 import threading
 from contextlib import suppress
 from types import FrameType
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
-import typer.core
 
 from . import (
     auditing,
@@ -34,23 +33,34 @@ from . import (
     versions,
 )
 from .common import close_executors
+from .help import Command, Commands
 from .ranks import works_for_another
 
-
-class Commands(typer.core.TyperGroup):
-    """The commands, with all of the sentence that says what each one does."""
-
-    def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Write them as ``--help`` lists them."""
-        rows = [(name, command.get_short_help_str(1000)) for name, command in self.commands.items()]
-        with formatter.section("Commands"):
-            formatter.write_dl(rows)
+#: What ``--help`` lists, by what it is for.
+SECTIONS = (
+    ("From data to a potential",
+     ("ingest", "featurize", "fit", "export", "plot", "predict", "run", "from-fitsnap")),
+    ("Looking at data, and correcting them",
+     ("show", "query", "audit", "apply", "compare-data", "relabel", "mask", "remove", "restore", "annotate", "card")),
+    ("Better fits, and what to label next",
+     ("plan", "factor", "cross-validate", "search", "uncertainty", "select", "outliers", "replay")),
+    ("Versions", ("log", "diff", "tag", "branch", "switch", "revert")),
+    ("Copies, and the care of a store", ("clone", "push", "pull", "verify", "compact", "gc")),
+)  # fmt: skip
+FIRST = """\b
+A first potential; each command says what to type next:
+  mlipstore ingest a.mlip DATA...
+  mlipstore featurize a.mlip -d snap --set twojmax=6 --set rcutfac=4.7
+  mlipstore fit a.mlip --name first
+  mlipstore export a.mlip first
+"""
 
 
 app = typer.Typer(
     name="mlipstore",
-    cls=Commands,
+    cls=Commands.with_sections(SECTIONS),
     help="Training data, descriptors, fits and models of interatomic potentials in one versioned store.",
+    epilog=FIRST,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -61,6 +71,8 @@ for module in (
     data, auditing, comparing, fitting, factoring, choosing, looking, versions, editing, sharing, keeping, runs,
 ):  # fmt: skip
     module.register(app)
+for command in app.registered_commands:
+    command.cls = Command
 
 
 def _version(wanted: bool) -> None:
