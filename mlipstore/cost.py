@@ -46,7 +46,7 @@ class Rates:
         whole = first_rows(rows, n)
         more = min(rows, _START * n) - whole
         rest = rows - whole - more
-        square = 2.0 * whole**2 * (n - whole / 3.0) / (0.6 * n / (n + 100.0))
+        square = 2.0 * whole**2 * (n - whole / 3.0) / (0.7 * n / (n + 100.0))
         updates = 2.0 * more * n * n / (0.75 * n / (n + 100.0))
         accumulated = 2.0 * rest * n * n / (n / (n + 200.0)) + (2.0 / 3.0 * float(n) ** 3 / 0.6 if rest else 0.0)
         return (square + updates + accumulated) / self.gemm
