@@ -147,14 +147,16 @@ class Store:
         settings: str | Path | Mapping[str, Any],
         baseline: Mapping[str, Any] | None = None,
         executor: Executor | None = None,
+        device: str = "cpu",
     ) -> FeaturizeResult:
         """See :func:`mlipstore.featurize.featurize`.
 
         :param settings: a TOML file with ``[descriptor]`` (and ``[baseline]``), or the keys of ``[descriptor]``
         :param executor: where it runs, e.g. ``mlipstore.executors.dask.Dask(2)``; here when None
+        :param device: ``cuda`` makes the rows on a GPU, see :mod:`mlipstore.device`
         """
         feature, stored = _computed(settings, baseline)
-        return featurize(self.repository, feature, stored, executor, command="Store.featurize")
+        return featurize(self.repository, feature, stored, executor, command="Store.featurize", device=device)
 
     def fit(
         self,

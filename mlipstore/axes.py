@@ -7,6 +7,9 @@ errors there; ``frame = "lammps"`` does the same, so that its tables come out to
 
 from __future__ import annotations
 
+from types import ModuleType
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -42,16 +45,17 @@ def stress_rotations(rotation: F8) -> F8:
     return out
 
 
-def turn(matrices: F8, owner: NDArray[np.int64], rows: F8) -> F8:
+def turn(matrices: F8, owner: NDArray[np.int64], rows: Any, xp: ModuleType = np) -> Any:
     """Rows ``(k * d, M)`` in groups of ``d`` turned by ``matrices[owner]`` ``(k, d, d)``; identities are left alone.
 
     :param owner: which matrix each group of ``d`` rows takes ``(k,)``
+    :param xp: the library of ``rows``
     """
     d = matrices.shape[1]
-    todo = (matrices != np.eye(d)).any(axis=(1, 2))[owner]
-    if not todo.any():
+    todo = np.flatnonzero((matrices != np.eye(d)).any(axis=(1, 2))[owner])
+    if not len(todo):
         return rows
     groups = rows.reshape(len(owner), d, -1).copy()
-    groups[todo] = matrices[owner[todo]] @ groups[todo]
-    out: F8 = groups.reshape(rows.shape)
-    return out
+    there = xp.asarray(todo)
+    groups[there] = xp.matmul(xp.asarray(matrices[owner[todo]]), groups[there])
+    return groups.reshape(rows.shape)

@@ -20,12 +20,14 @@ from .axes import FRAMES, lammps_rotations, stress_rotations, turn
 from .bulk_read import Chunks, read_columns
 from .computing import type_index
 from .curation.query import Selection, select
+from .device import Cpu, Device, picked, rows_at
 from .errors import DamagedStoreError, SettingsError
 from .features import Feature, StoredBaseline
 from .featurize import PART_BYTES, missing, parts
 from .index import Index, Segment, read_batch
 from .metrics import KINDS
 from .segment_labels import SegmentGroups, SegmentLabels, as_rows
+from .solve.kernels import to_host
 from .split import TRAIN, UNUSED
 from .store import Snapshot
 
@@ -33,6 +35,7 @@ from .store import Snapshot
 _Piece = tuple[int, int, list[NDArray[Any]]]
 #: Default size of a block in bytes. Larger ones buy nothing: the factor gathers what it needs.
 BLOCK_BYTES = 16 << 20
+HOST = Cpu()
 
 
 @dataclass
@@ -40,7 +43,8 @@ class Block:
     """Rows of one kind: ``A (n, K)``, targets ``b (n,)``, and per row the configuration it belongs to.
 
     :param kind: index into :data:`mlipstore.metrics.KINDS`
-    :param runs: the rows, in arrays ``(n_i, K)`` one after another; not to be changed
+    :param runs: the rows, in arrays ``(n_i, K)`` one after another; not to be changed. Those that a device made are its
+        arrays
     :param configuration: position in the segment, ``(n,)``
     :param row: position among all rows of this kind of the segment, ``(n,)``, ascending
     """
@@ -64,9 +68,12 @@ class Block:
             yield slice(first, first + len(run)), run
             first += len(run)
 
-    def times(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
-        """``A x``."""
-        return np.concatenate([run @ x for run in self.runs])
+    def times(self, x: NDArray[np.float64], device: Device = HOST) -> NDArray[np.float64]:
+        """``A x``, computed where the rows are.
+
+        :param device: the one that :meth:`DesignMatrix.blocks` was told
+        """
+        return np.concatenate([to_host(r @ (x if isinstance(r, np.ndarray) else device.send(x))) for r in self.runs])
 
 
 class DesignMatrix:
@@ -244,6 +251,7 @@ class DesignMatrix:
         wanted: Callable[[SegmentLabels], NDArray[np.int8]],
         segments: Sequence[str] | None = None,
         as_stored: Sequence[int] = (),
+        device: Device = HOST,
     ) -> Iterator[tuple[SegmentLabels, Block]]:
         """Blocks of labelled rows of live configurations that ``wanted`` gives a split other than UNUSED.
 
@@ -252,12 +260,17 @@ class DesignMatrix:
         :param segments: of these segments alone
         :param as_stored: kinds whose rows and targets stay in the frame of the data, where turning them would change
             nothing (rows of equal weights) or can be done to the residuals (:meth:`SegmentLabels.turned`)
+        :param device: what makes rows that are not stored, where it can; they stay there
         """
         names = self._names() if segments is None else segments
-        return ahead(self._blocks(wanted, names, as_stored))
+        return ahead(self._blocks(wanted, names, as_stored, device))
 
     def _blocks(
-        self, wanted: Callable[[SegmentLabels], NDArray[np.int8]], names: Sequence[str], as_stored: Sequence[int] = ()
+        self,
+        wanted: Callable[[SegmentLabels], NDArray[np.int8]],
+        names: Sequence[str],
+        as_stored: Sequence[int] = (),
+        device: Device = HOST,
     ) -> Iterator[tuple[SegmentLabels, Block]]:
         for segment in names:
             labels = self._labels(segment)
@@ -267,14 +280,14 @@ class DesignMatrix:
             n = len(labels.n_atoms)
             owners = [np.arange(n), np.repeat(np.arange(n), 3 * labels.n_atoms), np.repeat(np.arange(n), 6)]
             keeps = [use[o] & np.isfinite(b) for o, b in zip(owners, labels.targets, strict=True)]
-            pieces = self._computed(labels, keeps) if segment in self.computed else self._stored(labels, keeps)
+            pieces = self._computed(labels, keeps, device) if segment in self.computed else self._stored(labels, keeps)
             for kind, start, stored in pieces:
                 plain = kind in as_stored
                 runs, every = [], []
                 for rows in stored:
                     mine = np.flatnonzero(keeps[kind][start : start + len(rows)]) + start
                     if len(mine):
-                        runs.append(self._finish(labels, kind, start, rows, mine, not plain))
+                        runs.append(self._finish(labels, kind, start, rows, mine, not plain, device))
                         every.append(mine)
                     start += len(rows)
                 chosen = np.concatenate(every)
@@ -296,7 +309,7 @@ class DesignMatrix:
                     )
                 yield kind, start, runs
 
-    def _computed(self, labels: SegmentLabels, keeps: list[NDArray[np.bool_]]) -> Iterator[_Piece]:
+    def _computed(self, labels: SegmentLabels, keeps: list[NDArray[np.bool_]], device: Device) -> Iterator[_Piece]:
         """The same rows, made as they are needed: for matrices larger than the disk."""
         descriptor = self.feature.descriptor()
         batch = read_batch(self.snapshot, labels.name)
@@ -305,7 +318,7 @@ class DesignMatrix:
             borders = [(first, last), (3 * begin, 3 * end), (6 * first, 6 * last)]
             if not any(keep[a:b].any() for keep, (a, b) in zip(keeps, borders, strict=True)):
                 continue
-            made = descriptor.rows(batch.slice(first, last))
+            made = rows_at(device, descriptor, batch.slice(first, last))
             if self.feature.precision == "float32":
                 made.force = made.force.astype(np.float32)
             for kind, rows in enumerate((made.energy, made.force, made.stress)):
@@ -326,24 +339,26 @@ class DesignMatrix:
         labels: SegmentLabels,
         kind: int,
         start: int,
-        rows: NDArray[Any],
+        rows: Any,
         chosen: NDArray[np.int64],
         turned: bool,
-    ) -> NDArray[np.float64]:
+        device: Device,
+    ) -> Any:
         """Wanted rows of a run, turned if asked for, energies per atom, with their constant columns, C order."""
+        xp = np if isinstance(rows, np.ndarray) else device.xp
         if labels.turns is not None and kind > 0 and turned:
             owner = labels.owner(kind)
             d = (3, 6)[kind - 1]  # chunks hold whole atoms and whole tensors
-            rows = turn(labels.turns[kind - 1], owner[start // d : (start + len(rows)) // d], rows)
+            rows = turn(labels.turns[kind - 1], owner[start // d : (start + len(rows)) // d], rows, xp)
         m = len(self.columns)
         if len(chosen) == len(rows) and kind != 0 and not self.constant and rows.dtype == np.float64:
             return rows
-        A = np.zeros((len(chosen), self.n_columns))
-        A[:, :m] = rows if len(chosen) == len(rows) else rows[chosen - start]
+        A = xp.zeros((len(chosen), self.n_columns))
+        A[:, :m] = rows if len(chosen) == len(rows) else picked(xp, rows, chosen - start)
         if kind == 0:
             if self.constant:
-                A[:, m:] = labels.counts[chosen]
-            A /= labels.n_atoms[chosen, None]
+                A[:, m:] = xp.asarray(labels.counts[chosen])
+            A /= xp.asarray(labels.n_atoms[chosen, None])
         return A
 
 

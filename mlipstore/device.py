@@ -1,24 +1,28 @@
-"""Where the factor of a fit is computed: on the processor, or on a CUDA device through CuPy.
+"""Where rows and the factor of a fit are computed: on the processor, or on a CUDA device through CuPy.
 
-A device takes rows from the host and gives the arithmetic for them (:mod:`mlipstore.solve.kernels`); the algorithm, its
-guard and its fallback are the same lines. Nothing falls back silently: a device that is not there is an error, and a
-result says which one computed it.
+A device makes rows of the descriptors that can (``rows_on``), takes other rows from the host, and gives the arithmetic
+for them (:mod:`mlipstore.solve.kernels`); the algorithm, its guard and its fallback are the same lines. Nothing falls
+back silently: a device that is not there is an error, and a result says what was computed where.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from types import ModuleType
 from typing import Any, Protocol
 
 import numpy as np
 
-from .configuration import F8
+from .computing import Descriptor, Rows
+from .configuration import Batch
 from .errors import ComputeError, MissingDependencyError, SettingsError, nearest
 from .solve.factor import Factor
-from .solve.kernels import ArrayKernels, BlasKernels, Kernels
+from .solve.kernels import ArrayKernels, BlasKernels, Kernels, to_host
 
 _BUFFERS = 4
+#: Part of the free memory of a device that intermediate results of rows may take, and the most that is of use.
+_ROWS_SHARE, _ROWS_BYTES = 0.25, 8 << 30
 
 
 class Device(Protocol):
@@ -29,12 +33,24 @@ class Device(Protocol):
         """What it is, for people."""
         ...
 
+    @property
+    def xp(self) -> ModuleType:
+        """The library of its arrays."""
+        ...
+
+    def row_maker(self, descriptor: Descriptor) -> Callable[[Batch], Rows] | None:
+        """What makes rows of a descriptor there, as arrays of the device; None if only the host can."""
+        ...
+
     def kernels(self) -> Kernels:
         """The arithmetic of a new factor there."""
         ...
 
-    def send(self, rows: F8) -> Any:
-        """Rows ``(n, M)``, targets or weights of the host as an array there. What was sent before may be in use."""
+    def send(self, rows: Any) -> Any:
+        """Rows ``(n, M)``, targets or weights of the host as an array there. What was sent before may be in use.
+
+        What is there already stays as it is.
+        """
         ...
 
 
@@ -42,11 +58,15 @@ class Cpu:
     """BLAS on the host."""
 
     label = "cpu"
+    xp = np
+
+    def row_maker(self, descriptor: Descriptor) -> Callable[[Batch], Rows] | None:
+        return descriptor.rows
 
     def kernels(self) -> Kernels:
         return BlasKernels()
 
-    def send(self, rows: F8) -> Any:
+    def send(self, rows: Any) -> Any:
         return rows
 
 
@@ -80,15 +100,22 @@ class Cuda:
                 "CUDA_VISIBLE_DEVICES."
             ) from None
         self.label = name.decode() if isinstance(name, bytes) else str(name)
-        self._xp, self._xpx = cupy, cupyx
+        self.xp: ModuleType = cupy
+        self._xpx = cupyx
         self._buffers: list[Any] = [None] * _BUFFERS
         self._sent: list[Any] = [None] * _BUFFERS
         self._turn = 0
 
-    def kernels(self) -> Kernels:
-        return ArrayKernels(self._xp)
+    def row_maker(self, descriptor: Descriptor) -> Callable[[Batch], Rows] | None:
+        free = self.xp.cuda.runtime.memGetInfo()[0] + self.xp.get_default_memory_pool().free_bytes()
+        return row_maker(descriptor, self.xp, min(int(_ROWS_SHARE * free), _ROWS_BYTES))
 
-    def send(self, rows: F8) -> Any:
+    def kernels(self) -> Kernels:
+        return ArrayKernels(self.xp)
+
+    def send(self, rows: Any) -> Any:
+        if not isinstance(rows, np.ndarray):
+            return rows
         self._turn = i = (self._turn + 1) % _BUFFERS
         if self._sent[i] is not None:
             self._sent[i].synchronize()  # the copy out of this buffer, some arrays ago
@@ -96,10 +123,10 @@ class Cuda:
             self._buffers[i] = self._xpx.empty_pinned(rows.size, dtype=np.float64)
         staged = self._buffers[i][: rows.size].reshape(rows.shape)
         np.copyto(staged, rows)
-        there = self._xp.empty(rows.shape)
-        stream = self._xp.cuda.get_current_stream()
+        there = self.xp.empty(rows.shape)
+        stream = self.xp.cuda.get_current_stream()
         there.set(staged, stream)
-        self._sent[i] = self._xp.cuda.Event()
+        self._sent[i] = self.xp.cuda.Event()
         self._sent[i].record(stream)
         return there
 
@@ -119,6 +146,27 @@ def open_device(name: str) -> Device:
             f"there is no device {name!r}. {nearest(name, list(DEVICES))}Devices: {', '.join(DEVICES)}."
         )
     return DEVICES[name]()
+
+
+def row_maker(descriptor: Descriptor, xp: ModuleType, memory: int) -> Callable[[Batch], Rows] | None:
+    """What makes rows of a descriptor with the arrays of ``xp``: its ``rows_on(xp, memory)``, if it has that."""
+    offered: Callable[[ModuleType, int], Callable[[Batch], Rows] | None] | None = getattr(descriptor, "rows_on", None)
+    return None if offered is None else offered(xp, memory)
+
+
+def rows_at(device: Device, descriptor: Descriptor, batch: Batch) -> Rows:
+    """Rows of a batch: arrays of the device if it makes them, else of the host."""
+    return (device.row_maker(descriptor) or descriptor.rows)(batch)
+
+
+def on_host(rows: Rows) -> Rows:
+    """The same rows as NumPy arrays."""
+    return Rows(to_host(rows.energy), to_host(rows.force), to_host(rows.stress))
+
+
+def picked(xp: ModuleType, rows: Any, which: Any) -> Any:
+    """Rows of an array of the host or of ``xp`` by their numbers (of the host)."""
+    return rows[which] if isinstance(rows, np.ndarray) else rows[xp.asarray(which)]
 
 
 def join_on(name: str, left: Factor | None, right: Factor | None) -> Factor | None:

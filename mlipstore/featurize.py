@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from .bulk import RowChunks, write_group
 from .computing import Baseline, Column, Descriptor
 from .configuration import Batch
+from .device import Device, on_host, open_device, rows_at
 from .errors import ComputeError, MlipstoreError, SettingsError, StoreError, nearest
 from .executors import Executor
 from .executors.serial import Serial
@@ -64,6 +65,8 @@ class FeaturizeResult:
     atoms: int = 0
     snapshot: str = ""
     seconds: float = 0.0
+    #: what made the rows that were missing
+    device: str = "cpu"
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -74,6 +77,7 @@ class FeaturizeResult:
             "atoms": self.atoms,
             "snapshot": self.snapshot,
             "seconds": self.seconds,
+            "device": self.device,
         }
 
 
@@ -90,6 +94,7 @@ class _Task:
     baseline: StoredBaseline | None
     metadata: dict[str, Any]
     wait: bool = False
+    device: str = "cpu"
 
 
 def missing(snapshot: Snapshot, kind: str, id_: str) -> list[Segment]:
@@ -140,20 +145,23 @@ def featurize(
     executor: Executor | None = None,
     progress: Progress | None = None,
     command: str = "featurize",
+    device: str = "cpu",
 ) -> FeaturizeResult:
     """Compute what is missing, segment by segment; each segment is one atomic version, so a kill loses one.
 
     What another process stores meanwhile is not stored again.
 
     :param feature: the featurization, or None to compute the baseline alone
-    :raises SettingsError: the store holds no configurations, or an element that the descriptor does not list
+    :param device: what makes the rows, see :mod:`mlipstore.device`; a baseline is always computed on the processor
+    :raises SettingsError: the store holds no configurations, or an element that the descriptor does not list, or the
+        descriptor cannot be computed on the device
     :raises ComputeError: a configuration cannot be computed (it is named)
     """
     began = time.perf_counter()
     run = new_run()
     executor = executor or Serial()
     snapshot = repository.at()
-    result = FeaturizeResult(feature, baseline)
+    result = FeaturizeResult(feature, baseline, device=_device_for(feature, device))
     todo: dict[str, list[bool]] = {}
     sizes = {s.name: s for s in Index.load(snapshot).live_segments()}
     if not sizes:
@@ -177,6 +185,7 @@ def featurize(
         run,
         feature=feature.alias if feature else None,
         baseline=baseline.alias if baseline else None,
+        **({} if device == "cpu" else {"device": result.device}),
     )
     # the largest first, so that the last worker is not left with a large one
     order = sorted(todo, key=lambda name: (-sizes[name].n_atoms, name))
@@ -187,6 +196,7 @@ def featurize(
             feature if todo[name][0] else None,
             replace(baseline, content={}) if baseline is not None and todo[name][1] else None,
             metadata,
+            device=device,
         )
         for name in order
     ]
@@ -216,7 +226,7 @@ def featurize(
             _forget_empty(repository, new, metadata)
         raise
     if merged:
-        rest = featurize(repository, result.feature, result.baseline, executor, progress, command)
+        rest = featurize(repository, result.feature, result.baseline, executor, progress, command, device)
         result.segments, result.configurations = (
             result.segments + rest.segments,
             result.configurations + rest.configurations,
@@ -224,6 +234,17 @@ def featurize(
         result.atoms, result.snapshot = result.atoms + rest.atoms, rest.snapshot or result.snapshot
     result.seconds = time.perf_counter() - began
     return result
+
+
+def _device_for(feature: Feature | None, device: str) -> str:
+    """What a device is called, once it is there and can make the rows."""
+    there = open_device(device)
+    if feature is not None and there.row_maker(feature.descriptor()) is None:
+        raise SettingsError(
+            f"the rows of descriptor {feature.alias!r} are not made on {device}: it has no code for it, or another "
+            "program is asked for (MLIPSTORE_SNAP_BACKEND). Leave --device out."
+        )
+    return there.label
 
 
 def _paths(feature: Feature | None, baseline: StoredBaseline | None) -> list[str]:
@@ -334,7 +355,7 @@ def _compute(repository: Repository, task: _Task, feature: bool, baseline: bool)
     with threadpool_limits(1), repository.transaction(f"featurize segment {task.segment}", task.metadata) as tx:
         if task.feature is not None and feature:
             group = tx.group(f"features/{task.feature.id}/{task.segment}")
-            _write_rows(group, batch, task.feature.descriptor(), task.feature.precision)
+            _write_rows(group, batch, task.feature.descriptor(), task.feature.precision, open_device(task.device))
         if task.baseline is not None and baseline:
             potential = StoredBaseline.load(snapshot, task.baseline.id).baseline()
             _write_baseline(tx, f"baselines/{task.baseline.id}/{task.segment}", batch, potential)
@@ -361,7 +382,7 @@ def parts(batch: Batch, n_columns: int, part_bytes: int = PART_BYTES) -> list[tu
     return out
 
 
-def _write_rows(group: zarr.Group, batch: Batch, descriptor: Descriptor, precision: str) -> None:
+def _write_rows(group: zarr.Group, batch: Batch, descriptor: Descriptor, precision: str, device: Device) -> None:
     m = len(descriptor.columns())
     n, atoms = len(batch), len(batch.number)
     dtype = "f4" if precision == "float32" else "f8"
@@ -370,9 +391,10 @@ def _write_rows(group: zarr.Group, batch: Batch, descriptor: Descriptor, precisi
         "A_F": RowChunks(create_array(group, FEATURES["A_F"], (3 * atoms, m), 3, dtype)),
         "A_S": RowChunks(create_array(group, FEATURES["A_S"], (6 * n, m), 6)),
     }
-    for start, stop in parts(batch, m, _WRITE_BYTES):
+    # a device is kept busy by many atoms at once, a processor by what is in its cache
+    for start, stop in parts(batch, m, _WRITE_BYTES if device.label == "cpu" else PART_BYTES):
         part = batch.slice(start, stop)
-        rows = descriptor.rows(part)
+        rows = on_host(rows_at(device, descriptor, part))
         for name, data in (("A_E", rows.energy), ("A_F", rows.force), ("A_S", rows.stress)):
             _require_finite(
                 part, data, 3 * part.n_atoms if name == "A_F" else np.full(len(part), len(data) // len(part))

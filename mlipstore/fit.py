@@ -81,6 +81,8 @@ class FitResult:
     rows: int
     #: what computed the factor, in this run
     device: str = "cpu"
+    #: what made the rows, in this run; empty if they are stored
+    rows_made_by: str = ""
     #: of a fit from kept factors: rows that were read because there was no room for theirs
     rows_not_kept: int = 0
     seconds: float = 0.0
@@ -101,6 +103,7 @@ class FitResult:
             "rows_not_kept": self.rows_not_kept,
             "columns": len(self.columns) + len(self.constants),
             "device": self.device,
+            "rows_made_by": self.rows_made_by or None,
             "rank": self.rank,
             "condition": self.condition,
             "weighted_residual_norm": self.residual_norm,
@@ -241,7 +244,11 @@ def compute(
         errors = evaluate(problem, solution.coefficients, progress, executor)
     confirm(factor, solution, errors)
     result = finished(problem, factor, solution, errors)
-    result.device = open_device(problem.settings.device).label
+    device = open_device(problem.settings.device)
+    result.device = device.label
+    if problem.matrix.computed:
+        there = device.row_maker(problem.feature.descriptor()) is not None
+        result.rows_made_by = device.label if there else "cpu"
     result.seconds = time.perf_counter() - began
     return result, factor
 
@@ -355,6 +362,8 @@ def store_model(repository: Repository, problem: Problem, factor: Factor, result
         "versions": versions(),
         "command": command,
     }  # fmt: skip
+    if result.rows_made_by not in ("", "cpu"):
+        result.provenance["rows_made_by"] = result.rows_made_by
     if problem.factors is not None:
         result.provenance["factors"] = problem.factors
     check(Document(result.provenance, "provenance of the model"), "model")

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .blocks import Block, DesignMatrix
-from .device import join_on, open_device
+from .device import Device, join_on, open_device, picked
 from .executors import Executor
 from .features import Feature, StoredBaseline
 from .metrics import ErrorTable
@@ -146,12 +146,12 @@ def errors(rows: Rows, x: NDArray[np.float64], executor: Executor, progress: Pro
 
 
 def _blocks(
-    leaf: _Leaf, as_stored: tuple[int, ...]
+    leaf: _Leaf, as_stored: tuple[int, ...], device: Device
 ) -> Iterator[tuple[SegmentLabels, Block, NDArray[np.int32], NDArray[np.int8]]]:
     """Blocks of a leaf, with the group code and the split of each configuration of their segment."""
     matrix, table = leaf.rows.matrix(), leaf.rows.table
     known = None
-    for labels, block in matrix.blocks(table.split, leaf.segments, as_stored=as_stored):
+    for labels, block in matrix.blocks(table.split, leaf.segments, as_stored, device):
         if labels is not known:
             known, codes, split = labels, table.codes(labels), table.split(labels)
         yield labels, block, codes, split
@@ -163,7 +163,7 @@ def _factor(leaf: _Leaf) -> Factor | None:
     device = open_device(leaf.rows.settings.device)
     factor = Factor(matrix.n_columns, 1, device.kernels())
     # the three force rows of an atom have one weight: turning them would not change the factor
-    for labels, block, codes, split in _blocks(leaf, (1,)):
+    for labels, block, codes, split in _blocks(leaf, (1,), device):
         w = table.row_weights(block, codes, split, labels.n_atoms)
         w = np.where(split[block.configuration] == TRAIN, w, 0.0)
         used = w > 0
@@ -171,7 +171,8 @@ def _factor(leaf: _Leaf) -> Factor | None:
             continue
         runs, b = block.runs, block.b
         if not used.all():
-            runs, b, w = [run[used[at]] for at, run in block.pieces()], b[used], w[used]
+            runs = [picked(device.xp, run, np.flatnonzero(used[at])) for at, run in block.pieces()]
+            b, w = b[used], w[used]
         factor.update_runs([device.send(run) for run in runs], device.send(b[:, None]), device.send(w))
     factor.finish()
     return factor if factor.n_rows else None
@@ -179,12 +180,12 @@ def _factor(leaf: _Leaf) -> Factor | None:
 
 def _errors(leaf: _Leaf) -> ErrorTable:
     """The errors of one leaf, training and test rows."""
-    table = leaf.rows.table
+    table, device = leaf.rows.table, open_device(leaf.rows.settings.device)
     out = ErrorTable(table.groups)
     x: Any = leaf.x
-    for labels, block, codes, split in _blocks(leaf, (1, 2)):
+    for labels, block, codes, split in _blocks(leaf, (1, 2), device):
         w = table.row_weights(block, codes, split, labels.n_atoms)
-        r = labels.turned(block.kind, block.row, block.b - block.times(x))
+        r = labels.turned(block.kind, block.row, block.b - block.times(x, device))
         b = labels.targets[block.kind][block.row]
         out.add(block.kind, split[block.configuration], codes[block.configuration], r, b, w)
     return out

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from .device import open_device
 from .errors import SettingsError
 from .executors import Executor
 from .export import ExportResult, export
@@ -91,7 +92,10 @@ def run(
         tell("ingest", result.ingest)
     if feature is not None or baseline is not None:
         tell("featurize", None)
-        result.featurize = featurize(repository, feature, baseline, executor, meter("featurize"), command)
+        device = settings.fit.device if settings.fit is not None else "cpu"
+        if feature is None or open_device(device).row_maker(feature.descriptor()) is None:
+            device = "cpu"  # the result says so
+        result.featurize = featurize(repository, feature, baseline, executor, meter("featurize"), command, device)
         tell("featurize", result.featurize)
     if settings.fit is not None:
         tell("fit", None)

@@ -8,32 +8,21 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
+import scipy.linalg
 
 _FUNCTIONS = [
-    "ascontiguousarray", "concatenate", "conj", "cos", "empty", "matmul", "maximum", "moveaxis", "ones", "sin", "sqrt",
+    "abs", "ascontiguousarray", "concatenate", "conj", "copysign", "cos", "count_nonzero", "einsum", "empty",
+    "flatnonzero", "matmul", "maximum", "moveaxis", "multiply", "ones", "signbit", "sin", "sqrt", "square",
     "where", "zeros",
 ]  # fmt: skip
 _OPERATORS = [
-    "add",
-    "sub",
-    "mul",
-    "truediv",
-    "neg",
-    "matmul",
-    "lt",
-    "le",
-    "gt",
-    "ge",
-    "eq",
-    "ne",
-    "iadd",
-    "isub",
-    "imul",
-]
+    "add", "sub", "mul", "truediv", "neg", "matmul", "lt", "le", "gt", "ge", "eq", "ne", "iadd", "isub", "imul",
+    "itruediv",
+]  # fmt: skip
 
 
 class Array:
@@ -65,6 +54,10 @@ class Array:
         return tuple(self.values.shape)
 
     @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
     def size(self) -> int:
         return int(self.values.size)
 
@@ -94,8 +87,17 @@ class Array:
     def view(self, dtype: Any) -> Array:
         return Array(self.values.view(dtype))
 
-    def sum(self, axis: int) -> Array:
+    def sum(self, axis: int | None = None) -> Array:
         return Array(self.values.sum(axis=axis))
+
+    def copy(self) -> Array:
+        return Array(self.values.copy())
+
+    def __float__(self) -> float:
+        return float(self.values)
+
+    def __int__(self) -> int:
+        return int(self.values)
 
     def get(self) -> Any:
         return self.values.copy()
@@ -147,8 +149,19 @@ def _function(name: str) -> Callable[..., Array]:
     return call
 
 
+def solve_triangular(a: Array, b: Array, **options: Any) -> Array:
+    return Array(scipy.linalg.solve_triangular(a.values, b.values, **options))
+
+
 xp = ModuleType("strict_arrays")
 for _name in _FUNCTIONS:
     setattr(xp, _name, _function(_name))
-xp.__dict__.update(asarray=lambda values: Array(np.array(inside(values) if isinstance(values, Array) else values)),
-                   float64=np.float64, complex128=np.complex128)  # fmt: skip
+xp.__dict__.update(
+    asarray=lambda values: Array(np.array(values)),
+    linalg=SimpleNamespace(
+        qr=lambda a, mode: Array(np.linalg.qr(a.values, mode=mode)),
+        cholesky=lambda a: Array(np.linalg.cholesky(a.values)),
+    ),
+    float64=np.float64,
+    complex128=np.complex128,
+)

@@ -60,6 +60,7 @@ def featurize(
     workers: Workers = 0,
     executor_name: ExecutorName = "processes",
     scheduler: Scheduler = None,
+    device: Annotated[str, typer.Option(help="What makes the rows: cpu, or cuda (CuPy; SNAP).")] = "cpu",
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -85,7 +86,7 @@ def featurize(
         emit(planned, json, lambda: show_featurize_plan(planned, feature, chosen.n_workers))
         return
     with Meter("featurize", "atoms", quiet) as meter:
-        result = verb(repository, feature, baseline, chosen, meter, command_line())
+        result = verb(repository, feature, baseline, chosen, meter, command_line(), device)
     emit(result, json, lambda: show_featurize(result, store))
 
 

@@ -43,7 +43,9 @@ def fit(
     workers: Workers = 0,
     executor_name: ExecutorName = "processes",
     scheduler: Scheduler = None,
-    device: Annotated[str | None, typer.Option(help="Where the factor is computed: cpu, or cuda (CuPy).")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="What computes the factor, and rows that are not stored: cpu, or cuda (CuPy).")
+    ] = None,
     units: Units = None,
     ref: Ref = None,
     json: Json = False,

@@ -123,7 +123,8 @@ def show_featurize(result: Any, store: str, hint: bool = True) -> None:
     else:
         rate = result.atoms / result.seconds if result.seconds else 0.0
         say(f"  {names}: {counted(result.configurations, 'configuration')} · {counted(result.atoms, 'atom')} · "
-            f"{duration(result.seconds)} · {rate:,.0f} atoms/s · committed {result.snapshot[:8]}")  # fmt: skip
+            f"{duration(result.seconds)}{'' if result.device == 'cpu' else f' on {result.device}'} · "
+            f"{rate:,.0f} atoms/s · committed {result.snapshot[:8]}")  # fmt: skip
     if hint:
         next_step("fit", store, "--config", "FIT.toml")
 
@@ -154,6 +155,8 @@ def show_fit(result: Any, store: str, units: str, hint: bool = True) -> None:
         say(f"  {result.rows:,} rows x {columns:,} from kept factors · {duration(result.seconds)} ({how})")
     else:
         where = "" if result.device == "cpu" else f" · on {result.device}"
+        if where and result.rows_made_by:
+            where += " with its rows" if result.rows_made_by == result.device else ", rows made on the processor"
         say(f"  streamed {result.rows:,} rows x {columns:,} · {duration(result.seconds)}{where}")
     show_errors(result.errors, units)
     say(f"  condition number {result.condition:.1e} · rank {result.rank}/{columns} · weighted residual norm "

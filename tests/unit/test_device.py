@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -13,36 +15,79 @@ from mlipstore_cli.app import app
 from typer.testing import CliRunner
 
 from mlipstore import device, passes
+from mlipstore.computing import Descriptor, Rows
+from mlipstore.configuration import Batch
 from mlipstore.errors import ComputeError, MissingDependencyError, MlipstoreError, SettingsError
 from mlipstore.executors.processes import Processes
 from mlipstore.executors.serial import Serial
+from mlipstore.features import Feature
+from mlipstore.featurize import featurize
 from mlipstore.fit import compute, prepare
+from mlipstore.index import Index, read_batch
 from mlipstore.kept.fit import fit_from_factors
-from mlipstore.runs.runfile import Fit
+from mlipstore.registry import make
+from mlipstore.runs.runfile import Fit, GroupSettings
 from mlipstore.solve.kernels import ArrayKernels, Kernels
 from mlipstore.store import Repository
-from tests import snap_store
+from tests import snap_store, strict_arrays
+from tests.unit.test_rows_on_the_fly import store_of
 
 
 class Arrays:
     """A device made of NumPy: arrays are copied there, and computed with as CuPy's are."""
 
     label = "NumPy arrays"
+    xp: ModuleType = np
 
     def __init__(self) -> None:
-        self.sent = 0
+        self.sent = self.made = 0
+
+    def row_maker(self, descriptor: Descriptor) -> Callable[[Batch], Rows] | None:
+        make = device.row_maker(descriptor, self.xp, 1 << 20)
+        if make is None:
+            return None
+
+        def counted(batch: Batch) -> Rows:
+            self.made += 1
+            return make(batch)
+
+        return counted
 
     def kernels(self) -> Kernels:
-        return ArrayKernels(np)
+        return ArrayKernels(self.xp)
 
     def send(self, rows: Any) -> Any:
         self.sent += rows.nbytes
         return rows.copy()
 
 
-@pytest.fixture
-def arrays(monkeypatch: pytest.MonkeyPatch) -> Iterator[Arrays]:
-    made = Arrays()
+class StrictKernels(ArrayKernels):
+    """Those of a GPU without one."""
+
+    def __init__(self) -> None:
+        self.xp = strict_arrays.xp
+        self._solve_triangular = strict_arrays.solve_triangular
+
+
+class Strict(Arrays):
+    """A device whose arrays refuse to mix with those of the host, see :mod:`tests.strict_arrays`."""
+
+    label = "strict arrays"
+    xp = strict_arrays.xp
+
+    def kernels(self) -> Kernels:
+        return StrictKernels()
+
+    def send(self, rows: Any) -> Any:
+        if isinstance(rows, strict_arrays.Array):
+            return rows
+        self.sent += rows.nbytes
+        return self.xp.asarray(rows)
+
+
+@pytest.fixture(params=[Arrays, Strict], ids=["NumPy", "strict"])
+def arrays(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Arrays]:
+    made: Arrays = request.param()
     monkeypatch.setitem(device.DEVICES, "cuda", lambda: made)
     monkeypatch.setattr(passes, "LEAF_ROWS", 300)
     monkeypatch.setattr(passes, "LEAF_ROWS_PER_COLUMN", 1)
@@ -60,10 +105,53 @@ def test_agrees_with_the_processor_and_says_so(store: Path, arrays: Arrays) -> N
     repository = Repository.open(store)
     there, factor = compute(prepare(repository, Fit(device="cuda")))
     here, expected = compute(prepare(repository, Fit()))
-    assert (there.device, here.device) == ("NumPy arrays", "cpu") and arrays.sent > 0
+    assert (there.device, here.device) == (arrays.label, "cpu") and arrays.sent > 0
     assert factor.n_rows == expected.n_rows
     np.testing.assert_allclose(there.coefficients, here.coefficients, rtol=1e-9)
     np.testing.assert_allclose(np.abs(factor.R), np.abs(expected.R), rtol=1e-8, atol=1e-10 * np.abs(expected.R).max())
+
+
+def test_rows_that_are_not_stored_are_made_there(tmp_path: Path, arrays: Arrays) -> None:
+    repository = store_of(tmp_path / "s.mlip")
+    descriptor = make("descriptors", "snap", {"elements": ("Cu", "Au"), "twojmax": 4, "rcutfac": 4.0})
+    featurize(repository, Feature.of("snap", descriptor, None, "float64", "none"), None)
+    settings = Fit(frame="lammps", default=GroupSettings(train=0.7, test=0.3), groups={"b": GroupSettings(force=0.0)})
+    here = compute(prepare(repository, settings))[0]
+    assert (here.rows_made_by, arrays.made) == ("cpu", 0)
+    there = compute(prepare(repository, replace(settings, device="cuda")))[0]
+    assert there.rows_made_by == there.device == arrays.label and arrays.made
+    assert there.rows == here.rows
+    np.testing.assert_allclose(there.coefficients, here.coefficients, rtol=1e-8)
+    for one, other in zip(there.errors, here.errors, strict=True):
+        assert one.n == other.n and one.rmse == pytest.approx(other.rmse, rel=1e-8, nan_ok=True)
+
+
+def test_featurize_makes_rows_there(tmp_path: Path, arrays: Arrays) -> None:
+    repository = store_of(tmp_path / "s.mlip")
+    descriptor = make("descriptors", "snap", {"elements": ("Cu", "Au"), "twojmax": 4, "rcutfac": 4.0})
+    feature = Feature.of("snap", descriptor, None, "float64", "rows")
+    done = featurize(repository, feature, None, device="cuda")
+    assert done.device == arrays.label and done.segments == 2 and arrays.made
+    snapshot = repository.at()
+    assert repository.log()[0].metadata["summary"]["device"] == arrays.label
+    for s in Index.load(snapshot).segments:
+        expected = descriptor.rows(read_batch(snapshot, s.name))
+        for name, rows in (("A_E", expected.energy), ("A_F", expected.force), ("A_S", expected.stress)):
+            found = snapshot.read(f"features/{feature.id}/{s.name}/{name}")
+            np.testing.assert_allclose(found, rows, atol=1e-12 * abs(rows).max())
+    assert featurize(repository, feature, None).segments == 0  # the same feature, wherever it was made
+
+
+def test_descriptors_without_code_for_a_device(tmp_path: Path, arrays: Arrays, monkeypatch: pytest.MonkeyPatch) -> None:
+    repository = store_of(tmp_path / "s.mlip")
+    descriptor = make("descriptors", "snap", {"elements": ("Cu", "Au"), "twojmax": 4, "rcutfac": 4.0})
+    feature = Feature.of("snap", descriptor, None, "float64", "none")
+    monkeypatch.setenv("MLIPSTORE_SNAP_BACKEND", "native")
+    with pytest.raises(SettingsError, match=r"are not made on cuda.*MLIPSTORE_SNAP_BACKEND\). Leave --device out"):
+        featurize(repository, feature, None, device="cuda")
+    featurize(repository, feature, None)
+    there = compute(prepare(repository, Fit(device="cuda")))[0]
+    assert (there.device, there.rows_made_by, arrays.made) == (arrays.label, "cpu", 0)
 
 
 def test_the_device_is_part_of_a_model_only_where_it_matters(store: Path, arrays: Arrays) -> None:

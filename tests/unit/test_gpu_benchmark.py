@@ -18,6 +18,12 @@ def test_gpu_benchmark_on_numpy(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     assert "3,000 x 40" in capsys.readouterr().out
 
 
+def test_gpu_snap_benchmark_on_numpy(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["gpu_snap.py", "--device", "numpy", "--atoms", "54", "--twojmax", "4"])
+    assert runpy.run_path(str(BENCHMARKS / "gpu_snap.py"))["main"]() == 0
+    assert "2J = 4" in capsys.readouterr().out
+
+
 def test_scaling_benchmark(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys, "argv", ["scaling.py", "--gemm", "50"])
     runpy.run_path(str(BENCHMARKS / "scaling.py"))["main"]()
