@@ -1,11 +1,13 @@
 """A store of many segments and versions: what opening, log, show, query and one more ingest cost as history grows.
 
-    python benchmarks/large_store.py [--segments 1000] [--configurations 100] [--atoms 8] [--folder DIR] [--json FILE]
+    python benchmarks/large_store.py [--segments 1000] [--no-merge] [--configurations 100] [--atoms 8] [--folder DIR]
+        [--json FILE]
 
-Each version adds one segment, through the ``ingest`` verb: reading a file, checks, index, commit. At a few sizes on the
-way each operation is timed in a process of its own, as a command would do it after its imports, the best of three; CPU
-time is given beside wall time. The last lines say how many times more the largest store takes than the smallest, and
-what it takes after ``compact`` has merged its segments.
+Each version adds one segment, through the ``ingest`` verb: reading a file, checks, index, commit. Now and then one
+merges what has piled up, unless ``--no-merge`` is given. At a few sizes on the way each operation is timed in a process
+of its own, as a command would do it after its imports, the best of three; CPU time is given beside wall time. Of an
+ingest it is the mean of the last 64, merging included. The last lines say how many times more the largest store takes
+than the smallest, and what it takes after ``compact`` has merged its segments.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from mlipstore.compact import compact
+from mlipstore.index import segments as segments_of
 from mlipstore.ingest import ingest
 from mlipstore.store import Repository
 
@@ -88,18 +91,19 @@ def frames(file: Path, n: int, atoms: int, seed: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--segments", type=int, default=1000)
+    parser.add_argument("--no-merge", action="store_true", help="leave small segments as they are")
     parser.add_argument("--configurations", type=int, default=100, help="of each segment")
     parser.add_argument("--atoms", type=int, default=8, help="of each configuration")
     parser.add_argument("--folder", type=Path, help="where the store is made; default: a temporary folder")
     parser.add_argument("--json", type=Path, help="write the figures there")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=given.folder) as folder:
-        figures = measure(Path(folder), given.segments, given.configurations, given.atoms)
+        figures = measure(Path(folder), given.segments, given.configurations, given.atoms, not given.no_merge)
     if given.json:
         given.json.write_text(json.dumps(figures, indent=1))
 
 
-def measure(folder: Path, segments: int, configurations: int, atoms: int) -> dict[str, object]:
+def measure(folder: Path, segments: int, configurations: int, atoms: int, merge: bool) -> dict[str, object]:
     """Build the store and time each operation on the way."""
     from mlipstore.curation.annotate import annotate
 
@@ -111,7 +115,7 @@ def measure(folder: Path, segments: int, configurations: int, atoms: int) -> dic
         file = folder / "more.xyz"
         frames(file, configurations, atoms, seed)
         began, cpu = time.perf_counter(), time.process_time()
-        ingest(repository, [file])
+        ingest(repository, [file], merge_small=merge)
         ingests.append((time.perf_counter() - began, time.process_time() - cpu))
 
     found: dict[int, dict[str, tuple[float, float]]] = {}
@@ -122,8 +126,8 @@ def measure(folder: Path, segments: int, configurations: int, atoms: int) -> dic
             annotate(repository, "frame < 10", ("odd",))
         if n in sizes:
             found[n] = {name: timed(repository.path, name) for name in OPERATIONS}  # type: ignore[arg-type]
-            found[n]["ingest of one more segment"] = median(ingests[-min(20, n) :])
-            report(n, configurations, found[n])
+            found[n]["ingest of one more segment"] = mean(ingests[-64:])
+            report(f"{n:,} ingests, {len(segments_of(repository.at())):,} segments", n * configurations, found[n])
     figures = {"configurations": configurations, "atoms": atoms, "sizes": {str(n): found[n] for n in sizes},
                "ingest_seconds": [round(t[0], 4) for t in ingests], "growth": growth(found)}  # fmt: skip
     began, cpu = time.perf_counter(), time.process_time()
@@ -133,18 +137,18 @@ def measure(folder: Path, segments: int, configurations: int, atoms: int) -> dic
     after = {name: timed(repository.path, name) for name in OPERATIONS}  # type: ignore[arg-type]
     for n in range(5):
         one_more(segments + 1 + n)
-    after["ingest of one more segment"] = median(ingests[-5:])
-    report(done.segments_left, configurations * segments // done.segments_left, after)
+    after["ingest of one more segment"] = mean(ingests[-5:])
+    report(f"{done.segments_left:,} segments", configurations * segments, after)
     return {**figures, "after compact": after}
 
 
-def median(times: list[tuple[float, float]]) -> tuple[float, float]:
+def mean(times: list[tuple[float, float]]) -> tuple[float, float]:
     """Of wall and CPU time."""
-    return float(np.median([t[0] for t in times])), float(np.median([t[1] for t in times]))
+    return float(np.mean([t[0] for t in times])), float(np.mean([t[1] for t in times]))
 
 
-def report(n: int, configurations: int, times: dict[str, tuple[float, float]]) -> None:
-    print(f"\n{n:,} segments and versions, {n * configurations:,} configurations: wall (CPU) milliseconds")
+def report(what: str, configurations: int, times: dict[str, tuple[float, float]]) -> None:
+    print(f"\n{what}, {configurations:,} configurations: wall (CPU) milliseconds")
     for name, (wall, cpu) in times.items():
         print(f"  {name:30s} {1e3 * wall:9.1f} ({1e3 * cpu:.1f})", flush=True)
 

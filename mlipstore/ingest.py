@@ -16,6 +16,7 @@ import zarr
 from numpy.typing import NDArray
 
 from .bookkeeping import ZERO_STRESS, Checks, check
+from .compact import compact_pile
 from .configuration import Batch
 from .errors import InputError, SettingsError, counted, listed, nearest
 from .executors import Executor
@@ -41,6 +42,7 @@ class IngestResult:
     """What an ingest found, added and assumed.
 
     :param small_segments: of all in the store, those that are less than half as large as they may be
+    :param merged: how many of them were merged into larger ones afterwards
     """
 
     read: int = 0
@@ -53,6 +55,7 @@ class IngestResult:
     groups: Counter[str] = field(default_factory=Counter)
     segments: list[str] = field(default_factory=list)
     small_segments: int = 0
+    merged: int = 0
     checks: Checks = field(default_factory=Checks)
     report: ReadReport = field(default_factory=ReadReport)
     snapshot: str = ""
@@ -70,6 +73,7 @@ class IngestResult:
             "groups": dict(self.groups),
             "segments": self.segments,
             "small_segments_in_store": self.small_segments,
+            "small_segments_merged": self.merged,
             "checks": self.checks.to_json(),
             "reader": self.report.to_json(),
             "refused": self.report.refused,
@@ -89,6 +93,7 @@ def ingest(
     executor: Executor | None = None,
     progress: Progress | None = None,
     command: str = "",
+    merge_small: bool = True,
 ) -> IngestResult:
     """Read ``sources`` (files or folders) and store the configurations the store does not hold yet.
 
@@ -98,6 +103,7 @@ def ingest(
     :param zero_stress: ``missing``: a stress tensor of zeros is a missing label; ``value``: it means zero pressure
     :param include_groups: keep only these groups
     :param skip_bad: leave out files that cannot be read, and list them, instead of stopping
+    :param merge_small: see :func:`mlipstore.compact.compact_pile`
     :raises InputError: a file cannot be read or a configuration makes no sense (names file, frame and remedy)
     """
     if zero_stress not in ZERO_STRESS:
@@ -106,7 +112,9 @@ def ingest(
     result = IngestResult(report=ReadReport(skip_bad=skip_bad))
     tasks, n_files = plan(sources, options or ReadOptions(), format, skip_bad)
     seen = _Seen(repository.at())
-    writer = _SegmentWriter(repository, result, seen, command or f"ingest {' '.join(map(str, sources))}")
+    small = seen.small_segments
+    command = command or f"ingest {' '.join(map(str, sources))}"
+    writer = _SegmentWriter(repository, result, seen, command)
     found: Counter[str] = Counter()
     known_zeros: set[bytes] = set()
     done = 0
@@ -163,6 +171,8 @@ def ingest(
         _report_other_rule(repository.at(), known_zeros, zero_stress, result.report)
     result.checks.finish(*seen.places())
     result.small_segments = seen.small_segments
+    if merge_small and result.added:
+        result.merged = compact_pile(repository, small, seen.small_segments, command)
     result.seconds = time.perf_counter() - began
     return result
 

@@ -56,6 +56,13 @@ def oldest(objects: Objects) -> float | None:
     return min(times, default=None)
 
 
+def anybody(objects: Objects) -> bool:
+    """Whether a process that is alive writes, or has claimed a piece of work."""
+    files = [info.key for folder in (LEASES, CLAIMS) for info in objects.listing(folder)]
+    found = (objects.versioned(key) for key in files)
+    return any(f is not None and not over(f[0]) for f in found)
+
+
 @contextmanager
 def claim(objects: Objects, name: str) -> Iterator[bool]:
     """Try to be the one that does a piece of work; whether it is so.

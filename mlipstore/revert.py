@@ -18,7 +18,7 @@ from zarr.core.sync import sync
 
 from .errors import SettingsError, StoreError, listed
 from .history import RESEGMENTED
-from .index import Index, Segment, rewrite
+from .index import MOVED, Index, Segment, keys, rewrite
 from .provenance import commit_metadata, new_run
 from .snapshot import Snapshot
 from .store import Commit, Repository, Transaction
@@ -252,20 +252,26 @@ class _IndexState:
         """
         added = set(after.segments) - set(before.segments)
         for name, rows in after.columns.items():
-            mine = self.columns.get(name)
             old = None if name in added else before.columns[name]["state"]
             changed = np.ones(len(rows["state"]), bool) if old is None else old != rows["state"]
             if not changed.any():
                 continue
+            mine = self.columns.get(name)
+            if mine is None and not any(RESEGMENTED in c.metadata for c in stretch.commits):
+                # merged into another segment since: there it counts as if it had never been stored
+                back = np.full(len(changed), MOVED, np.uint8) if old is None else old
+                since = [c for n, c in self.columns.items() if n not in after.segments]
+                found = _find(since, rows["uid"][changed], rows["state"][changed])
+                if found is None:
+                    raise self._changed_since(stretch)
+                for (state, i), becomes in zip(found, back[changed], strict=True):
+                    state[i] = becomes
+                continue
             if mine is None or (mine["state"][changed] != rows["state"][changed]).any():
-                raise StoreError(
-                    f"{self.place}: later versions have removed, corrected, moved or merged configurations that "
-                    f"version {stretch.after[:8]} ({stretch.commits[0].message!r}) added or changed. Undo them first "
-                    f"(log lists them), or go back to before it: revert --to {stretch.before[:8]}."
-                )
+                raise self._changed_since(stretch)
             if old is not None:
                 mine["state"] = np.where(changed, old, mine["state"])
-        for name in added:
+        for name in added & set(self.segments):
             del self.segments[name], self.columns[name]
         for name in before.segments:
             if name not in after.segments and name not in self.segments:
@@ -274,8 +280,33 @@ class _IndexState:
             self.segments = {name: self.segments[name] for name in before.segments}
         return added
 
+    def _changed_since(self, stretch: _Stretch) -> StoreError:
+        return StoreError(
+            f"{self.place}: later versions have removed, corrected, moved or merged configurations that "
+            f"version {stretch.after[:8]} ({stretch.commits[0].message!r}) added or changed. Undo them first "
+            f"(log lists them), or go back to before it: revert --to {stretch.before[:8]}."
+        )
+
     def write(self, tx: Transaction) -> None:
         """Store it in the place of the one that is there."""
         every = [self.columns[name] for name in self.segments]
         columns = {n: np.concatenate([c[n] for c in every] or [none]) for n, none in self.empty.items()}
         rewrite(tx.root, list(self.segments.values()), columns)
+
+
+def _find(
+    segments: list[dict[str, NDArray[Any]]], uid: NDArray[np.uint8], state: NDArray[np.uint8]
+) -> list[tuple[NDArray[np.uint8], int]] | None:
+    """Column of states and position in it of configurations of this content and state; None if one is not there."""
+    wanted = set(keys(uid))
+    places: dict[tuple[bytes, int], list[tuple[NDArray[np.uint8], int]]] = {}
+    for columns in segments:
+        for i, key in enumerate(keys(columns["uid"])):
+            if key in wanted:
+                places.setdefault((key, int(columns["state"][i])), []).append((columns["state"], i))
+    out = []
+    for wants in zip(keys(uid), state.tolist(), strict=True):
+        if not places.get(wants):
+            return None
+        out.append(places[wants].pop(0))
+    return out

@@ -25,6 +25,7 @@ def ingest(
     options: ReadOptions,
     zero_stress: ZeroStress = "missing",
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out what cannot be read, and list it.")] = False,
+    no_merge: Annotated[bool, typer.Option("--no-merge", help="Let small segments pile up.")] = False,
     workers: Workers = 0,
     executor_name: ExecutorName = "processes",
     scheduler: Scheduler = None,
@@ -41,7 +42,7 @@ def ingest(
     with Meter("ingest", "files", quiet) as meter, store_to_fill(store) as repository:
         result = verb(
             repository, sources, options, format, zero_stress, include_group or None, skip_bad,
-            executor(executor_name, workers, scheduler), meter, command_line(),
+            executor(executor_name, workers, scheduler), meter, command_line(), not no_merge,
         )  # fmt: skip
     emit(result, json, lambda: show_ingest(result, store))
 

@@ -101,7 +101,9 @@ def show_ingest(result: Any, store: str, hint: bool = True) -> None:
         say(f"  committed {result.snapshot[:8]}")
     elif result.known:
         say("  nothing to add: the store holds all of it")
-    if result.small_segments >= _MANY_SMALL:
+    if result.merged:
+        say(f"  {result.merged:,} small segments were merged into larger ones")
+    elif result.small_segments >= _MANY_SMALL:
         say(f"  {result.small_segments:,} small segments make the store slow: mlipstore compact {shlex.quote(store)}")
     if hint:
         next_step("featurize", store, "--descriptor", "FILE.toml")

@@ -67,6 +67,9 @@ def put_on_top(repository: Repository, goal: str, command: str) -> tuple[str, in
     try:
         before = base
         for commit in mine:
+            if RESEGMENTED in commit.metadata:  # of segments that both have; see _without_merged
+                before = commit.id
+                continue
             metadata = {**commit.metadata, "rebased_from": commit.id}
             with work.transaction(commit.message, metadata) as tx:
                 _Step(repository.at(before), repository.at(commit.id), work.at(), tx).apply()
@@ -89,21 +92,26 @@ def put_on_top(repository: Repository, goal: str, command: str) -> tuple[str, in
 def _without_merged(repository: Repository, base: str, mine: list[Commit]) -> list[Commit]:
     """Versions that can be repeated one by one; where segments were merged among them, what they come to, as one.
 
-    :raises StoreError: a segment that both lines have was merged
+    Where segments were merged that both lines have, those versions are left out instead: the others hold for
+    configurations wherever they lie. What was made of merged segments is made again when it is next needed.
+
+    :raises StoreError: such a merging was taken back
     """
-    merged = next((c for c in mine if RESEGMENTED in c.metadata), None)
-    if merged is None:
+    merged = [c for c in mine if RESEGMENTED in c.metadata]
+    if not merged:
         return mine
     tip = mine[-1]
     if Index.load(repository.at(base)).number.keys() - Index.load(repository.at(tip.id)).number.keys():
-        where = repository.path
-        raise StoreError(
-            f"{where}: your version {merged.id[:8]} ({merged.message!r}) merged segments that both lines have, so "
-            f"yours cannot be put on top. Undo it (mlipstore revert {where} {merged.id[:8]}), pull --rebase, then "
-            "compact."
-        )
+        if any(c.verb != "compact" for c in merged):
+            where, last = repository.path, merged[-1]
+            raise StoreError(
+                f"{where}: your version {last.id[:8]} ({last.message!r}) merged segments that both lines have, after "
+                f"that was taken back before, so yours cannot be put on top. Undo it (mlipstore revert {where} "
+                f"{last.id[:8]}), pull --rebase, then compact."
+            )
+        return mine
     metadata = {k: v for k, v in tip.metadata.items() if k != RESEGMENTED}
-    return [replace(tip, message=f"{counted(len(mine), 'version')} as one: {tip.message}", metadata=metadata)]
+    return [replace(tip, message=f"{len(mine)} versions as one: {tip.message}", metadata=metadata)]
 
 
 class _Step:

@@ -23,7 +23,8 @@ from mlipstore.errors import StoreError
 from mlipstore.featurize import featurize
 from mlipstore.fit import fit
 from mlipstore.index import LIVE, Index, read_batch
-from mlipstore.ingest import ingest
+from mlipstore.ingest import IngestResult, ingest
+from mlipstore.leases import claim
 from mlipstore.revert import revert
 from mlipstore.runs.tables import Fit
 from mlipstore.sharing.remote import clone, pull, push
@@ -289,15 +290,94 @@ def test_two_lines_of_which_one_was_compacted(repository: Repository, tmp_path: 
     assert verify(a.path).sound
 
 
-def test_what_both_have_is_merged_after_a_rebase(repository: Repository, tmp_path: Path) -> None:
+def test_merging_what_both_have_is_left_out_of_a_rebase(repository: Repository, tmp_path: Path) -> None:
+    """All else that was done since is put on top, wherever the configurations lie."""
+    clone(repository.path, tmp_path / "copy.mlip")
+    mine = Repository.open(tmp_path / "copy.mlip")
+    for name, seed in (("theirs", 11), ("before", 12), ("after", 13)):
+        write(tmp_path / f"{name}.xyz", configurations(4, seed, (name,)))
+    ingest(repository, [tmp_path / "theirs.xyz"])
+    ingest(mine, [tmp_path / "before.xyz"])
+    compact(mine)
+    remove(mine, 'group == "bulk" or group == "before" and n_atoms == 2')
+    ingest(mine, [tmp_path / "after.xyz"])
+    wanted = {**Index.load(mine.at()).live_groups(), "theirs": 4}
+    pull(mine.path, rebase=True)
+    assert Index.load(mine.at()).live_groups() == wanted and "bulk" not in wanted
+    assert {s.name for s in Index.load(repository.at()).segments} < {s.name for s in Index.load(mine.at()).segments}
+    assert [c.verb for c in mine.log()[:3]] == ["ingest", "remove", "ingest"]
+    assert verify(mine.path).sound
+
+
+def test_merging_again_what_both_have_and_was_taken_back(repository: Repository, tmp_path: Path) -> None:
     clone(repository.path, tmp_path / "copy.mlip")
     mine = Repository.open(tmp_path / "copy.mlip")
     write(tmp_path / "more.xyz", configurations(4, 11, ("theirs",)))
     ingest(repository, [tmp_path / "more.xyz"])
+    revert(mine, compact(mine).snapshot)
     done = compact(mine)
-    with pytest.raises(StoreError, match="merged segments that both lines have"):
+    with pytest.raises(StoreError, match=f"revert .* {done.snapshot[:8]}"):
         pull(mine.path, rebase=True)
     revert(mine, done.snapshot)
     pull(mine.path, rebase=True)
     assert Index.load(mine.at()).live_groups() == Index.load(repository.at()).live_groups()
     assert verify(mine.path).sound
+
+
+@pytest.fixture
+def piled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four small segments are a pile."""
+    monkeypatch.setattr(compacting, "PILE", 4)
+    monkeypatch.setattr(compacting, "_LOOK", 1)
+
+
+def _ingests(repository: Repository, folder: Path, seeds: range) -> list[IngestResult]:
+    out = []
+    for seed in seeds:
+        write(folder / f"{seed}.xyz", configurations(3, seed, (f"g{seed}",)))
+        out.append(ingest(repository, [folder / f"{seed}.xyz"]))
+    return out
+
+
+def test_ingests_merge_what_piles_up(piled: None, repository: Repository, tmp_path: Path) -> None:
+    """Only segments that nothing was made of, so that rows and what came before stay where they are."""
+    before = {s.name for s in Index.load(repository.at()).segments}
+    done = _ingests(repository, tmp_path, range(20, 30))
+    assert [d.merged for d in done] == [0, 0, 0, 4, 0, 0, 4, 0, 0, 4]
+    index = Index.load(repository.at())
+    assert len({s.name for s in index.segments} - before) == 1 and before < {s.name for s in index.segments}
+    assert all(index.live_groups()[f"g{seed}"] == 3 for seed in range(20, 30))
+    assert [c.verb for c in repository.log()[:3]] == ["compact", "ingest", "ingest"]
+    assert ingest(repository, [tmp_path / "20.xyz"]).added == 0
+    assert verify(repository.path).sound
+
+
+def test_nothing_is_merged_while_others_are_at_work(piled: None, repository: Repository, tmp_path: Path) -> None:
+    """Their rows belong to the segments that are there now."""
+    with claim(repository.objects, "rows"):
+        assert not any(d.merged for d in _ingests(repository, tmp_path, range(20, 25)))
+    (last,) = _ingests(repository, tmp_path, range(25, 26))
+    assert last.merged == 6
+
+
+def test_an_ingest_that_was_merged_is_taken_back(piled: None, repository: Repository, tmp_path: Path) -> None:
+    """It counts as if it had never been; the same files may come again, and the taking back be taken back."""
+    done = _ingests(repository, tmp_path, range(20, 24))
+    assert done[-1].merged
+    full = Index.load(repository.at()).live_groups()
+    remove(repository, 'group == "g21"')
+    taken = repository.log()[0].id
+    compact(repository)
+    with pytest.raises(StoreError, match="later versions have removed"):
+        revert(repository, done[1].snapshot)
+    undone = revert(repository, done[0].snapshot)
+    index = Index.load(repository.at())
+    assert index.live_groups() == {k: n for k, n in full.items() if k not in ("g20", "g21")}
+    assert verify(repository.path).sound
+    revert(repository, taken)
+    assert Index.load(repository.at()).live_groups() == {k: n for k, n in full.items() if k != "g20"}
+    revert(repository, undone.snapshot)
+    assert Index.load(repository.at()).live_groups() == full
+    revert(repository, done[0].snapshot)
+    assert ingest(repository, [tmp_path / "20.xyz"]).added == 3
+    assert Index.load(repository.at()).live_groups() == full
