@@ -116,7 +116,7 @@ class Repository(Branches):
             near = nearest(place.name, _beside(place)) if isinstance(place, Path) else ""
             raise StoreNotFoundError(f"there is no store at {place}. {near}mlipstore ingest {place} SOURCE makes one.")
         if not made:
-            raise StoreError(f"{place} is not a store (it has no refs/branch.main). Give the folder that ingest made.")
+            raise StoreError(f"{place} is not a store{_what_else(place)}")
         try:
             repository = steadily(lambda: icechunk.Repository.open(storage_of(place), config=configuration()))
             chosen = current_branch(place) if branch is None else branch
@@ -316,3 +316,14 @@ def _beside(place: Path) -> list[str]:
 def schema_groups() -> dict[str, dict[str, ArraySpec]]:
     """The layout, for documentation and checks."""
     return GROUPS
+
+
+def _what_else(place: Any) -> str:
+    """The rest of the message about something that is there and is no store; run files are given by mistake."""
+    if isinstance(place, Path) and place.is_file():
+        if place.suffix == ".toml":
+            return (
+                f" but a TOML file. For a run file: mlipstore run {place}, or the store first, then --config {place}."
+            )
+        return " but a file. Give the folder that ingest made."
+    return " (it has no refs/branch.main). Give the folder that ingest made."

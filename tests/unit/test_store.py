@@ -71,6 +71,22 @@ def test_creating_twice_and_over_something_else(repository: Repository, tmp_path
     assert Repository.create(tmp_path / "empty").log() == []
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("run.toml", r"is not a store but a TOML file\. For a run file: mlipstore run .*run\.toml"),
+        ("frames.xyz", r"is not a store but a file\. Give the folder that ingest made"),
+        ("folder/inside", r"folder is not a store \(it has no refs/branch\.main\)"),
+    ],
+    ids=["run-file", "file", "folder"],
+)
+def test_what_is_not_a_store_is_named(tmp_path: Path, name: str, said: str) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).touch()
+    with pytest.raises(StoreError, match=said):
+        Repository.open(tmp_path / name.partition("/")[0])
+
+
 def test_leftovers_of_a_killed_making_are_removed(tmp_path: Path) -> None:
     """Of processes that run no more, of this store only."""
     process = multiprocessing.get_context("spawn").Process(target=int)
