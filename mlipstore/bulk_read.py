@@ -15,18 +15,20 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
-import google_crc32c
 import numpy as np
 from numcodecs.vlen import VLenUTF8
 from numcodecs.zstd import Zstd
 from numpy.typing import NDArray
 from zarr.core.sync import sync
 
+from .chunk_files import ChunkFiles, checked
 from .snapshot import Snapshot
 from .stored_bytes import AS_BYTES
 
 _TYPES = {"float64": "<f8", "float32": "<f4", "int64": "<i8", "int32": "<i4", "uint8": "u1", "bool": "?", "string": "O"}
 _CODECS = (["bytes", "crc32c"], ["vlen-utf8", "crc32c"], ["bytes", "zstd", "crc32c"])
+#: Arrays of fewer bytes are not worth finding out where their chunks lie.
+_FILES_FROM = 1 << 20
 _KEYS = {"name": "default", "configuration": {"separator": "/"}}
 
 
@@ -64,6 +66,9 @@ class Chunks:
         plan = None if document is None or isinstance(document, BaseException) else _plan(document, 0, None)
         plain = plan is not None and not plan.packed and plan.dtype != object and plan.chunk[1:] == plan.shape[1:]
         self._whole = plan if plain else None
+        large = self._whole is not None and prod(self._whole.shape) * self._whole.dtype.itemsize >= _FILES_FROM
+        #: where the chunks lie, of an array that is worth it; others are asked for by name
+        self._files = ChunkFiles.of(snapshot, path) if large else None
         #: rows of a chunk
         self.rows: int = self._whole.chunk[0] if self._whole is not None else snapshot.array(path).chunks[0]
 
@@ -75,23 +80,26 @@ class Chunks:
         if self._whole is None or start % self.rows:
             return [self._snapshot.read(self._path, start, stop)]
         plan = replace(self._whole, start=start, stop=min(stop, self._whole.shape[0]))
-        keys = [f"{self._path}/{key}" for key in plan.chunk_keys()]
+        keys = plan.chunk_keys()
+        if self._files is None:
+            found = sync(_views(self._snapshot.store, [f"{self._path}/{key}" for key in keys]))
+        else:
+            found = self._files.read(plan.first, plan.first + len(keys))
         out = []
-        for i, raw in enumerate(sync(_views(self._snapshot.store, keys)), plan.first):
-            if raw is None or int(google_crc32c.value(raw[:-4])).to_bytes(4, "little") != raw[-4:].tobytes():
-                return [self._snapshot.read(self._path, start, stop)]  # which says what is wrong
+        for i, raw in enumerate(found, plan.first):
             try:
-                chunk = raw[:-4].view(plan.dtype).reshape(plan.chunk)
+                chunk = None if raw is None else raw.view(plan.dtype).reshape(plan.chunk)
             except ValueError:
-                return [self._snapshot.read(self._path, start, stop)]
+                chunk = None
+            if chunk is None:
+                return [self._snapshot.read(self._path, start, stop)]  # which says what is wrong
             out.append(chunk[: plan.stop - i * self.rows])
         return out
 
 
 async def _views(store: Any, keys: Sequence[str]) -> list[NDArray[np.uint8] | None]:
-    """Values of keys as they lie in memory; None where there is none, or it cannot be read."""
-    found = await _get(store, keys)
-    return [np.frombuffer(f, np.uint8) if isinstance(f, bytes) and len(f) >= 4 else None for f in found]
+    """Values of keys without their checksums, as they lie in memory; None where there is none, or another one."""
+    return [checked(f) for f in await _get(store, keys)]
 
 
 def read_rows(
@@ -197,16 +205,14 @@ def _rows(plan: _Plan, chunks: Sequence[bytes | BaseException | None]) -> tuple[
     out = np.empty((max(0, plan.stop - plan.start), *plan.shape[1:]), plan.dtype)
     trailing = tuple(slice(n) for n in plan.shape[1:])
     for i, raw in enumerate(chunks, plan.first):
-        if not isinstance(raw, bytes) or len(raw) < 4:
-            return False, None
-        body = np.frombuffer(raw, np.uint8, len(raw) - 4)
-        if int(google_crc32c.value(body)).to_bytes(4, "little") != raw[-4:]:
+        body = checked(raw)
+        if body is None:
             return False, None
         try:
             if plan.packed:
                 body = Zstd().decode(body, np.empty(prod(plan.chunk) * plan.dtype.itemsize, np.uint8))
             if plan.dtype == object:
-                data = np.asarray(VLenUTF8().decode(raw[:-4]), object).reshape(plan.chunk)
+                data = np.asarray(VLenUTF8().decode(body.tobytes()), object).reshape(plan.chunk)
             else:
                 data = body.view(plan.dtype).reshape(plan.chunk)
         except (ValueError, RuntimeError):

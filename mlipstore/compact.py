@@ -22,6 +22,7 @@ import zarr
 from numpy.typing import NDArray
 
 from .audit.flags import renumber
+from .chunk_files import nodes_of
 from .creating import make_index
 from .curation.successors import Piece, copy_rows, coverage, most_atoms, together
 from .errors import StoreError, counted
@@ -31,7 +32,6 @@ from .index import LIVE, Index, Segment, describe, read_batch, rewrite, segment_
 from .layout import SEGMENT_CONFIGURATIONS, segment_of
 from .leases import anybody
 from .provenance import commit_metadata, new_run
-from .sharing.nodes import nodes_of
 from .store import Repository, StoreConflictError, Transaction
 
 #: Bytes after which there is a new version: what a kill can lose.

@@ -18,6 +18,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from ..chunk_files import nodes_of
 from ..curation.annotations import Annotation, load_annotation
 from ..curation.annotations import write as write_annotation
 from ..errors import StoreError, counted
@@ -28,7 +29,7 @@ from ..index import LIVE, MOVED, REPLACED, Index, keys
 from ..layout import segment_of
 from ..locks import locked
 from ..store import Repository, Snapshot, Transaction, append_rows, overwrite, sealed
-from .nodes import chunk, chunk_keys, copy_node, nodes_of
+from .nodes import chunk, chunk_keys, copy_node
 from .refs import set_ref
 
 _BRANCH = "rebase-in-progress-"

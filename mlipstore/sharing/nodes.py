@@ -1,4 +1,4 @@
-"""What a version holds, node by node, and copying it with its encoded bytes."""
+"""Copying what a version holds, node by node, with its encoded bytes."""
 
 from __future__ import annotations
 
@@ -8,31 +8,15 @@ import zarr
 from zarr.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 
+from ..chunk_files import chunks_of
 from ..errors import StoreError
-from ..icefiles.files import Node, parse_manifest, parse_snapshot
+from ..icefiles.files import Node
 from ..store import Snapshot
-
-
-def nodes_of(snapshot: Snapshot) -> dict[str, Node]:
-    """Groups and arrays of a version, by path."""
-    have: dict[str, Node] | None = getattr(snapshot, "_nodes_by_path", None)
-    if have is None:
-        objects, key = snapshot.repository.objects, f"snapshots/{snapshot.id}"
-        nodes = parse_snapshot(key, objects.get(key), str(snapshot.repository.path)).nodes
-        have = {node.path: node for node in nodes}
-        snapshot._nodes_by_path = have  # type: ignore[attr-defined]
-    return have
 
 
 def chunk_keys(snapshot: Snapshot, node: Node) -> list[str]:
     """Keys of the chunks that an array has, below it."""
-    objects, where = snapshot.repository.objects, str(snapshot.repository.path)
-    out = []
-    for name in node.manifests:
-        key = f"manifests/{name}"
-        for chunk in parse_manifest(key, objects.get(key), where).get(node.id, ()):
-            out.append("/".join(["c", *map(str, chunk.index)]))
-    return out
+    return ["/".join(["c", *map(str, chunk.index)]) for chunk in chunks_of(snapshot, node)]
 
 
 def chunk(snapshot: Snapshot, key: str) -> bytes:

@@ -11,6 +11,7 @@ import zarr
 from numpy.typing import NDArray
 
 from ..arrays import create_array, write_array
+from ..chunk_files import nodes_of
 from ..configuration import Batch
 from ..curation.annotations import Annotation, every, write
 from ..curation.query import Selection, select
@@ -24,7 +25,7 @@ from ..provenance import commit_metadata, new_run
 from ..snapshot import Snapshot
 from ..store import Repository, Transaction
 from .config import Config
-from .nodes import copy_node, nodes_of
+from .nodes import copy_node
 from .transfer import Progress
 
 #: Groups that are copied whole: they do not depend on which configurations are there.

@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 from zarr.core.sync import sync
 
-from mlipstore import bulk_read, layout
-from mlipstore.bulk_read import read_rows
+from mlipstore import bulk_read, chunk_files, layout
+from mlipstore.bulk import RowChunks
+from mlipstore.bulk_read import Chunks, read_rows
 from mlipstore.configuration import Batch
 from mlipstore.errors import DamagedStoreError
 from mlipstore.index import Index, read_batch
-from mlipstore.layout import ATOMS, CONFIGURATIONS
+from mlipstore.layout import ATOMS, CONFIGURATIONS, FEATURES
 from mlipstore.snapshot import Snapshot
-from mlipstore.store import Repository
+from mlipstore.store import Repository, create_array
 
 from ..contracts.test_writers import sample, store_of
 
@@ -100,3 +101,63 @@ def test_a_lost_chunk_is_told(tmp_path: Path) -> None:
         sync(tx.session.store.delete(f"atoms/{name}/force/c/0/0"))
     with pytest.raises(DamagedStoreError, match=f"atoms/{name}/force has lost data"):
         read_batch(Repository.open(tmp_path / "a.mlip").at(), name)
+
+
+@pytest.fixture
+def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Repository, np.ndarray]:
+    """A store with rows of eleven chunks, the last one not full, at ``rows/A_F``."""
+    monkeypatch.setattr(layout, "CHUNK_BYTES", 6000)
+    monkeypatch.setattr(bulk_read, "_FILES_FROM", 1000)
+    values = np.random.default_rng(0).standard_normal((1000, 8))
+    repository = store_of(tmp_path / "a.mlip", sample()[:4])
+    with repository.transaction("rows", {"verb": "test"}) as tx:
+        writer = RowChunks(create_array(tx.group("rows"), FEATURES["A_F"], values.shape, 3))
+        writer.add(values)
+        writer.close()
+    return repository, values
+
+
+def test_chunks_are_read_from_their_files(rows: tuple[Repository, np.ndarray], monkeypatch: pytest.MonkeyPatch) -> None:
+    repository, values = rows
+    array = Chunks(repository.at(), "rows/A_F")
+    monkeypatch.setattr(bulk_read, "_views", lambda *_: pytest.fail("asked Icechunk"))
+    monkeypatch.setattr(Snapshot, "read", lambda *_: pytest.fail("left to Zarr"))
+    for start, stop in [(0, 1000), (0, 5), (2 * array.rows, 5 * array.rows), (10 * array.rows, 1000), (930, 930)]:
+        start = start // array.rows * array.rows
+        found = array.read(start, stop)
+        np.testing.assert_array_equal(np.concatenate([values[:0], *found]), values[start:stop])
+        assert all(not part.flags.writeable for part in found)
+
+
+@pytest.mark.parametrize("damage", ["bit", "short", "gone"])
+def test_a_damaged_file_is_told(rows: tuple[Repository, np.ndarray], damage: str) -> None:
+    repository, _ = rows
+    (chunk,) = [c for c in chunk_files.chunks_of(repository.at(), chunk_files.nodes_of(repository.at())["rows/A_F"])
+                if c.index == (4, 0)]  # fmt: skip
+    file = Path(str(repository.path)) / "chunks" / str(chunk.id)
+    data = file.read_bytes()
+    file.unlink() if damage == "gone" else file.write_bytes(
+        data[:-9] if damage == "short" else bytes([data[0] ^ 1]) + data[1:]
+    )
+    array = Chunks(Repository.open(repository.path).at(), "rows/A_F")
+    assert len(array.read(0, 3 * array.rows)) == 3
+    with pytest.raises(DamagedStoreError, match="rows/A_F"):
+        array.read(3 * array.rows, 6 * array.rows)
+
+
+@pytest.mark.parametrize("kind", ["format", "large"])
+def test_files_of_another_kind_are_left_to_icechunk(
+    rows: tuple[Repository, np.ndarray], kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository, values = rows
+    if kind == "format":
+
+        def unknown(key: str, *_: object) -> None:
+            raise DamagedStoreError(f"{key} has another format")
+
+        monkeypatch.setattr(chunk_files, "parse_snapshot", unknown)
+    else:
+        monkeypatch.setattr(chunk_files, "_LARGEST", 10)
+    snapshot = repository.at()
+    assert chunk_files.ChunkFiles.of(snapshot, "rows/A_F") is None
+    np.testing.assert_array_equal(np.concatenate(Chunks(snapshot, "rows/A_F").read(0, 1000)), values)
