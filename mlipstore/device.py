@@ -8,7 +8,7 @@ back silently: a device that is not there is an error, and a result says what wa
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from types import ModuleType
 from typing import Any, Protocol
 
@@ -21,8 +21,9 @@ from .solve.factor import Factor
 from .solve.kernels import ArrayKernels, BlasKernels, Kernels, to_host
 
 _BUFFERS = 4
-#: Part of the free memory of a device that intermediate results of rows may take, and the most that is of use.
-_ROWS_SHARE, _ROWS_BYTES = 0.25, 8 << 30
+#: Part of the memory of a device that intermediate results of rows may take, and the most that is of use. Nothing that
+#: changes from run to run: bits depend on how many atoms are computed together.
+_ROWS_SHARE, _ROWS_BYTES = 1 / 16, 8 << 30
 
 
 class Device(Protocol):
@@ -107,8 +108,18 @@ class Cuda:
         self._turn = 0
 
     def row_maker(self, descriptor: Descriptor) -> Callable[[Batch], Rows] | None:
-        free = self.xp.cuda.runtime.memGetInfo()[0] + self.xp.get_default_memory_pool().free_bytes()
-        return row_maker(descriptor, self.xp, min(int(_ROWS_SHARE * free), _ROWS_BYTES))
+        whole = self.xp.cuda.runtime.memGetInfo()[1]
+        make = row_maker(descriptor, self.xp, min(int(_ROWS_SHARE * whole), _ROWS_BYTES))
+        return None if make is None else partial(self._made, make)
+
+    def _made(self, make: Callable[[Batch], Rows], batch: Batch) -> Rows:
+        try:
+            return make(batch)
+        except self.xp.cuda.memory.OutOfMemoryError as error:
+            raise ComputeError(
+                f"{self.label} has no memory left for the rows of {len(batch.number):,} atoms ({error}). Use fewer "
+                "workers (-j 1), or --device cpu."
+            ) from None
 
     def kernels(self) -> Kernels:
         return ArrayKernels(self.xp)

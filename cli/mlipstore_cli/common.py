@@ -45,9 +45,10 @@ def command_line() -> str:
     return shlex.join(["mlipstore", *sys.argv[1:]])
 
 
-def executor(name: str, workers: int, scheduler: str | None = None) -> Executor:
+def executor(name: str, workers: int, scheduler: str | None = None, device: str | None = None) -> Executor:
     """The executor plugin of that name; :func:`close_executors` closes it when the command ends.
 
+    :param device: processes of this machine share a device that is not the processor: one, unless more are asked for
     :raises SettingsError: it has no such setting
     """
     from dataclasses import fields
@@ -57,6 +58,8 @@ def executor(name: str, workers: int, scheduler: str | None = None) -> Executor:
 
     if scheduler is not None and name == "processes":  # the default
         name = "dask"
+    if name == "processes" and not workers and device not in (None, "cpu"):
+        workers = 1
     known = {f.name for f in fields(registry.get("executors", name)) if f.init}
     given: dict[str, Any] = {"workers": workers or None, "scheduler": scheduler}
     settings = {k: v for k, v in given.items() if v is not None and not (k == "workers" and name == "serial")}

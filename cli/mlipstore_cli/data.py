@@ -79,7 +79,7 @@ def featurize(
     feature, baseline = resolve(_descriptor(descriptor, settings or [], repository))
     if feature is None and baseline is None:
         raise SettingsError(f"{descriptor} has neither a [descriptor] nor a [baseline] table.")
-    chosen = executor(executor_name, workers, scheduler)
+    chosen = executor(executor_name, workers, scheduler, device)
     if plan:
         if feature is None:
             raise SettingsError(f"{descriptor} has no [descriptor] table to plan for.")

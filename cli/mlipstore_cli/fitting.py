@@ -87,14 +87,14 @@ def fit(
     settings = replace(settings, **{k: v for k, v in given.items() if v is not None})
     chosen = units or (run.evaluate if run is not None else Evaluate()).units
     if plan:
-        counted = executor(executor_name, workers, scheduler).n_workers
+        counted = executor(executor_name, workers, scheduler, settings.device).n_workers
         planned = forecast_fit(prepare(repository, settings, ref), counted)
         emit(planned, json, lambda: show_fit_plan(planned))
         return
     factored = from_factors or keep_factors
     if full and not factored:
         raise SettingsError("--full goes with --from-factors or --keep-factors; a fit that streams has all errors.")
-    runs_on = executor(executor_name, workers, scheduler)
+    runs_on = executor(executor_name, workers, scheduler, settings.device)
     with Meter("fit", "segments" if factored else "rows", quiet) as meter:
         if factored:
             result = fit_from_factors(

@@ -170,6 +170,9 @@ def test_devices_that_are_not_there(store: Path, tmp_path: Path) -> None:
         assert "--device cpu" in str(error)
         done = CliRunner().invoke(app, ["fit", str(store), "--device", "cuda", "-q"])
         assert done.exit_code != 0 and isinstance(done.exception, MlipstoreError)
+        words = ["featurize", str(store), "-d", "snap", "--set", 'elements=["Ta"]', "--set", "rcutfac=4.0"]
+        done = CliRunner().invoke(app, [*words, "--device", "cuda", "-q"])
+        assert done.exit_code != 0 and "--device cpu" in str(done.exception)
     else:
         pytest.skip("there is a CUDA device")
 

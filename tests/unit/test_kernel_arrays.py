@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,10 @@ from mlipstore.computing import Rows
 from mlipstore.configuration import Batch, Configuration
 from mlipstore.descriptors.snap import Snap
 from mlipstore.kernels.arrays.layout import padded, segments
+from mlipstore.kernels.arrays.rows import _Maker
 from mlipstore.kernels.arrays.rows import snap_rows as array_rows
-from mlipstore.kernels.arrays.tables import clebsch_gordan
-from mlipstore.kernels.snap import snap_rows
+from mlipstore.kernels.arrays.tables import clebsch_gordan, tables
+from mlipstore.kernels.snap import snap_pairs, snap_rows
 from tests import strict_arrays
 
 ELEMENTS = {"W": 74, "Be": 4, "In": 49}
@@ -95,6 +97,24 @@ def test_any_allowance_gives_the_same_rows(option: str, memory: int) -> None:
     snap = snap_of(option, 2)
     batch = structures(snap.elements, 3)
     assert off(strictly(snap, batch, memory), snap_rows(snap, batch)) < TOLERANCE
+
+
+@pytest.mark.parametrize("option", ["2J8", "chem", "long"])
+def test_intermediate_results_stay_within_the_allowance(option: str) -> None:
+    snap = snap_of(option, 2)
+    batch = Batch.concatenate([structures(snap.elements, seed) for seed in range(5)])
+    array_rows(snap, batch.slice(0, 3))  # the tables
+    pairs, allowance = snap_pairs(snap, batch), 8 << 20
+    maker = _Maker(snap, batch, pairs, tables(snap, np), np, allowance)
+    tracemalloc.start()
+    try:
+        chunks = list(maker.chunks())
+        for first, last in chunks:
+            maker.add(first, last)
+        assert tracemalloc.get_traced_memory()[1] < allowance
+    finally:
+        tracemalloc.stop()
+    assert len(chunks) > 1 and sum(last - first for first, last in chunks) == len(batch.number)
 
 
 def test_highest_level() -> None:

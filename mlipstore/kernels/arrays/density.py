@@ -35,7 +35,7 @@ class Neighbours:
     omega: list[list[Any]]
 
     @classmethod
-    def of(cls, xp: ModuleType, x: Any, y: Any, z: Any, constants: dict[str, Any], gradients: bool) -> Neighbours:
+    def of(cls, xp: ModuleType, x: Any, y: Any, z: Any, constants: dict[str, Any]) -> Neighbours:
         """From vectors to the neighbours in Å (not zero) and the constants of each pair."""
         r = xp.sqrt(x * x + y * y + z * z)
         nx, ny, nz = x / r, y / r, z / r
@@ -58,8 +58,6 @@ class Neighbours:
             slope = slope + xp.where(full, 0.0, 2.0 * inner * c_in / xp.where(s_in == 0.0, 1.0, s_in))
         ar, ai, br, bi = cs, -sn * nz, sn * ny, -sn * nx
         made = cls(ar - 1j * ai, -br + 1j * bi, fc, [], [[], [], []])
-        if not gradients:
-            return made
         radial = (-sn, -cs * nz, cs * ny, -cs * nx)  # d(ar, ai, br, bi)/d(theta)
         tangents = ((-bi, br, -ai, ar), (-br, -bi, ar, ai), (ai, -ar, -bi, br))
         turning = sn / r
@@ -72,34 +70,47 @@ class Neighbours:
         return made
 
 
-def recursion(xp: ModuleType, levels: tuple[Level, ...], near: Neighbours) -> Iterator[tuple[Level, Any]]:
-    """Each level and its v, ``(h, j + 1, atoms, neighbours)``, from 0 upwards."""
+def recursion(xp: ModuleType, levels: tuple[Level, ...], near: Neighbours) -> Iterator[Any]:
+    """v of each level, ``(h, j + 1, atoms, neighbours)``, from 0 upwards."""
     v = xp.zeros((1, 1, *near.fc.shape), dtype=xp.complex128)
     v[0, 0] = near.fc
-    yield levels[0], v
+    yield v
     for level in levels[1:]:
         j, h = level.j, level.h
         # The next level needs one row more of an odd one.
         new = xp.empty((h + j % 2, j + 1, *near.fc.shape), dtype=xp.complex128)
-        new[:h, :j] = near.s * v[:h]
+        xp.multiply(near.s, v[:h], out=new[:h, :j])
         new[:h, j] = 0.0
-        new[:h, 1:] += near.t * v[:h]
+        shifted = new[:h, 1:]
+        shifted += near.t * v[:h]
         if j % 2:
             new[h] = level.mirror[0][..., None] * xp.conj(new[h - 1, ::-1])
         v = new
-        yield level, v[:h]
+        yield v[:h]
 
 
 def tangent_columns(xp: ModuleType, level: Level, near: Neighbours, v: Any) -> Any:
-    """(T_g + alpha_g) v of one level, ``(atoms, 2 h (j + 1), 3 neighbours)``: real parts, then imaginary ones."""
-    j, h = level.j, level.h
+    """(T_g + alpha_g) v of one level, ``(atoms, h (j + 1), 3 neighbours)``.
+
+    ``T_x v = i [(ma+1) v[ma+1] + (j-ma+1) v[ma-1]]``, ``T_y v = (ma+1) v[ma+1] - (j-ma+1) v[ma-1]``,
+    ``T_z v = i (j-2ma) v``.
+    """
+    j = level.j
     atoms, n = near.fc.shape
-    out = xp.empty((atoms, 2, h, j + 1, 3, n))
-    up, down = xp.zeros(v.shape, dtype=xp.complex128), xp.zeros(v.shape, dtype=xp.complex128)
-    up[:, :j] = level.raise_ * v[:, 1:]
-    down[:, 1:] = level.lower * v[:, :j]
-    for g, moved in enumerate((1j * (up + down), up - down, level.turn * v)):
-        q = near.alpha[g] * v + moved
-        out[:, 0, :, :, g] = xp.moveaxis(q.real, 2, 0)
-        out[:, 1, :, :, g] = xp.moveaxis(q.imag, 2, 0)
+    out = xp.empty((atoms, level.h, j + 1, 3, n), dtype=xp.complex128)
+    x, y, z = (xp.moveaxis(out[:, :, :, g], 0, 2) for g in range(3))  # as v is
+    xp.multiply(near.alpha[0], v, out=x)
+    xp.multiply(near.alpha[1], v, out=y)
+    xp.multiply(near.alpha[2] + level.turning, v, out=z)
+    up, down = level.raising * v[:, 1:], level.lowering * v[:, :j]
+    part = y[:, :j]
+    part += up
+    part = y[:, 1:]
+    part -= down
+    up *= 1j
+    down *= 1j
+    part = x[:, :j]
+    part += up
+    part = x[:, 1:]
+    part += down
     return out.reshape(atoms, level.size, 3 * n)

@@ -19,7 +19,7 @@ from ...computing import Rows, type_index
 from ...configuration import F8, Batch
 from ..snap import PairGradients, snap_pairs
 from .density import Neighbours, recursion, tangent_columns
-from .layout import I8, segments
+from .layout import I8, padded, segments
 from .products import Projections, projections
 from .tables import Tables, tables
 
@@ -51,10 +51,14 @@ class _Group:
 
     :param atom: ``(a,)``, in the chunk
     :param pair: ``(a, n)``, in the chunk; the number of its pairs where there is none
+    :param near: what its neighbours are
+    :param matrices: v of each level and neighbour: read again, they cost less than made again
     """
 
     atom: Any
     pair: Any
+    near: Neighbours
+    matrices: list[Any]
 
 
 class _Maker:
@@ -78,29 +82,37 @@ class _Maker:
     # ------------------------------------------------------------ chunks
     def chunks(self) -> Iterator[tuple[int, int]]:
         """Atoms that are computed together: whole configurations, or parts of a large one."""
-        most = max(1, self.memory // self._bytes_per_atom())
-        starts = self.batch.atom_start
-        first = 0
+        starts, first = self.batch.atom_start, 0
+        need = np.append(0.0, np.cumsum(self._bytes_of_atoms()))
+
+        def too_many(end: int) -> bool:
+            return bool(need[end] - need[first] > self.memory) and end - first > 1
+
         for begin, end in zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True):
-            if end - first > most and begin > first:
+            if too_many(end) and begin > first:
                 yield first, begin
                 first = begin
-            while end - first > most:
-                yield first, first + most
-                first += most
+            while too_many(end):
+                last = int(np.searchsorted(need, need[first] + self.memory, side="right")) - 1
+                last = max(last, first + 1)
+                yield first, last
+                first = last
         if first < len(self.types):
             yield first, len(self.types)
 
-    def _bytes_per_atom(self) -> int:
-        """Intermediate results of an atom, about."""
-        made, n = self.tables, 4 + 1.2 * len(self.pairs.neighbour) / max(1, len(self.types))
+    def _bytes_of_atoms(self) -> F8:
+        """Intermediate results of each atom, about."""
+        made, n = self.tables, padded(np.diff(self.pairs.pair_start) + 1)
         columns, top = made.n_columns, made.levels[-1].size
-        matrices = 40 * made.n_densities * sum(level.size for level in made.levels)
-        kept = 16 * sum(level.n_rows * level.size for level in made.levels)
-        product = max(64 * c.first.shape[0] * c.first.shape[1] for c in made.couplings)
-        near = 8 * n * (6 * columns + 6 * top + 40) + 8 * 3 * max(level.n_rows for level in made.levels) * n
-        out = 8 * (4 * n + 8) * 3 * columns
-        return int(matrices + kept + product + near + out)
+        elements = sum(level.size for level in made.levels)
+        densities = 16 * made.n_densities * 3 * elements + 16 * n * elements
+        kept = 32 * sum(level.n_rows * level.size for level in made.levels)
+        product = max(16 * (c.over_b.shape[1] + len(c.over_b)) * c.over_a[0].shape[1] for c in made.couplings)
+        rows = 6 * max(level.n_rows for level in made.levels)
+        near = 8 * n * (20 + max(10 * top + rows + 3 * columns, rows + 9 * columns))
+        out = 8 * 3 * columns * (2.5 * n + 8)
+        total: F8 = densities + kept + np.maximum(product, near) + out
+        return total
 
     # ------------------------------------------------------------- a chunk
     def add(self, first: int, last: int) -> None:
@@ -110,14 +122,15 @@ class _Maker:
         begin, end = int(self.pairs.pair_start[first]), int(self.pairs.pair_start[last])
         near = _Pairs.of(self, first, last, begin, end)
         types = self.types[first:last]
-        found = projections(xp, made, self._densities(near, types))
-        component = found.components(xp, made)[:atoms] - made.isolated[xp.asarray(types)]
+        densities = self._densities(near, types)
+        found = projections(xp, made, densities)
+        component = found.components(xp, made, densities)[:atoms] - made.isolated[xp.asarray(types)]
         # One entry for each atom itself, one for each pair, and one that is zero.
         gradient = xp.zeros((end - begin + atoms + 1, 3, made.n_columns))
         virial = xp.zeros((atoms + 1, 6, made.n_columns))
         for density, groups in enumerate(near.groups):
             for group in groups:
-                self._gradients(near, group, density, found, gradient, virial)
+                self._gradients(near.vector[group.pair], group, density, found, gradient, virial)
         known = xp.concatenate([component, xp.zeros((1, made.n_columns))])
         centre = np.repeat(np.arange(atoms), np.diff(self.pairs.pair_start[first : last + 1]))
         moved = np.concatenate([np.arange(first, last), self.pairs.neighbour[begin:end]])
@@ -138,31 +151,30 @@ class _Maker:
             own = xp.asarray(np.ones(len(types)) if everywhere else np.where(types == density, 1.0, 0.0))
             sums = [level.unit * own + 0j for level in made.levels]
             for group in groups:
-                for level, v in recursion(xp, made.levels, near.of_group(xp, group, made, gradients=False)):
-                    sums[level.j][:, :, group.atom] += v.sum(axis=-1)
+                for v, total in zip(group.matrices, sums, strict=True):
+                    total[:, :, group.atom] += v.sum(axis=-1)
             out.append(sums)
         return out
 
     def _gradients(
-        self, near: _Pairs, group: _Group, density: int, found: Projections, gradient: Any, virial: Any
+        self, vector: Any, group: _Group, density: int, found: Projections, gradient: Any, virial: Any
     ) -> None:
         """Gradients of the components of a group by the positions of its neighbours, and what they add up to."""
         xp, made = self.xp, self.tables
-        here = near.of_group(xp, group, made, gradients=True)
-        atoms, n = here.fc.shape
+        atoms, n = group.near.fc.shape
         slope = xp.zeros((atoms, made.n_columns, 3 * n))
-        for level, v in recursion(xp, made.levels, here):
-            to = made.gradients[density][level.j]
+        for level, rows, to, v in zip(
+            made.levels, found.of_atoms, made.gradients[density], group.matrices, strict=True
+        ):
             if len(to.column):
-                part = xp.matmul(found.of_atoms[level.j][group.atom], tangent_columns(xp, level, here, v))
+                part = xp.matmul(rows[group.atom], tangent_columns(xp, level, group.near, v)).real
                 slope[:, to.column] += to.factor[:, None] * part[:, to.row]
         slope = slope.reshape(atoms, made.n_columns, 3, n)
-        vector = near.vector[group.pair]
         with_one = xp.concatenate([xp.ones((atoms, n, 1)), vector], axis=2)
         of_pair = group.pair.reshape(-1) + (len(virial) - 1)
         sums = []
         for c in range(3):
-            w = here.omega[c]
+            w = group.near.omega[c]
             d = sum(w[g][:, None] * slope[:, :, g] for g in range(3))
             sums.append(xp.matmul(d, with_one))  # (atoms, columns, 4): sum of d, x d, y d, z d
             gradient[of_pair, c] = xp.moveaxis(d, 2, 1).reshape(atoms * n, -1)
@@ -217,12 +229,10 @@ class _Pairs:
     """Pairs of a chunk and how they are grouped.
 
     :param vector: ``(pairs + 1, 3)``; the last one is for what only fills up
-    :param kind: ``(pairs + 1,)``
     :param groups: of each density
     """
 
     vector: Any
-    kind: Any
     groups: list[list[_Group]]
 
     @classmethod
@@ -231,22 +241,24 @@ class _Pairs:
         n = end - begin
         centre = np.repeat(np.arange(last - first), np.diff(pairs.pair_start[first : last + 1]))
         other = types[pairs.neighbour[begin:end]]
-        vector: F8 = np.concatenate([pairs.vector[begin:end], [[0.0, 0.0, 1.0]]])
-        kind = np.append(types[first + centre] * made.n_elements + other, 0)
+        vector = xp.asarray(np.concatenate([pairs.vector[begin:end], [[0.0, 0.0, 1.0]]]))
+        kind = xp.asarray(np.append(types[first + centre] * made.n_elements + other, 0))
         groups = []
         for density in range(made.n_densities):
             mine = np.flatnonzero(other == density) if made.n_densities > 1 else np.arange(n)
             lookup = np.append(mine, n)
             groups.append(
                 [
-                    _Group(xp.asarray(atom), xp.asarray(lookup[entries]))
+                    _group(xp, made, vector, kind, xp.asarray(atom), xp.asarray(lookup[entries]))
                     for atom, entries in segments(centre[mine], len(mine))
                 ]
             )
-        return cls(xp.asarray(vector), xp.asarray(kind), groups)
+        return cls(vector, groups)
 
-    def of_group(self, xp: ModuleType, group: _Group, made: Tables, gradients: bool) -> Neighbours:
-        vector, kind = self.vector[group.pair], self.kind[group.pair]
-        constants = {name: values[kind] for name, values in made.pairs.items()}
-        constants["weight"] = xp.where(group.pair < len(self.kind) - 1, constants["weight"], 0.0)
-        return Neighbours.of(xp, vector[:, :, 0], vector[:, :, 1], vector[:, :, 2], constants, gradients)
+
+def _group(xp: ModuleType, made: Tables, vectors: Any, kinds: Any, atom: Any, pair: Any) -> _Group:
+    vector, kind = vectors[pair], kinds[pair]
+    constants = {name: values[kind] for name, values in made.pairs.items()}
+    constants["weight"] = xp.where(pair < len(kinds) - 1, constants["weight"], 0.0)
+    near = Neighbours.of(xp, vector[:, :, 0], vector[:, :, 1], vector[:, :, 2], constants)
+    return _Group(atom, pair, near, list(recursion(xp, made.levels, near)))

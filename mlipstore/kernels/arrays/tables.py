@@ -34,9 +34,9 @@ class Level:
     :param weight: ``(h, j + 1, 1)``: N times how often an element counts in a sum over the whole matrix
     :param mirror: ``(h', j + 1, 1)``: sign of the other half, rows ``mb = h .. j``
     :param unit: ``(h, j + 1, 1)``: the unit matrix, which is U of the atom itself
-    :param raise_: ``(j, 1, 1)``: factors 1 .. j
-    :param lower: ``(j, 1, 1)``: factors j .. 1
-    :param turn: ``(j + 1, 1, 1)``: i (j - 2 ma)
+    :param raising: ``(j, 1, 1)``: factors 1 .. j of v[ma + 1]
+    :param lowering: ``(j, 1, 1)``: factors j .. 1 of v[ma - 1]
+    :param turning: ``(j + 1, 1, 1)``: i (j - 2 ma)
     :param n_rows: projections that live on this level
     """
 
@@ -45,9 +45,9 @@ class Level:
     weight: Any
     mirror: Any
     unit: Any
-    raise_: Any
-    lower: Any
-    turn: Any
+    raising: Any
+    lowering: Any
+    turning: Any
     n_rows: int
 
     @property
@@ -56,28 +56,26 @@ class Level:
 
     @property
     def size(self) -> int:
-        """Real numbers of the half that is kept."""
-        return 2 * self.h * (self.j + 1)
+        """Complex numbers of the half that is kept."""
+        return self.h * (self.j + 1)
 
 
 @dataclass(frozen=True)
 class Coupling:
     """Products of U_j1 and U_j2, j1 >= j2, on the levels that they couple to.
 
-    Elements (b1, a1) and (b2, a2) are multiplied for all pairs (b1, b2) and (a1, a2) that are needed; sums over the
-    pairs are products with Clebsch-Gordan coefficients.
+    Elements (b1, a1) and (b2, a2) are multiplied for the pairs (b1, b2) that half of the result needs and all (a1, a2);
+    sums over the pairs are products with Clebsch-Gordan coefficients.
 
-    :param first: ``(pairs b, pairs a)``: b1 (j1 + 1) + a1
-    :param second: ``(pairs b, pairs a)``: b2 (j2 + 1) + a2
+    :param runs: pairs (b1, b2): b1, b2 from, b2 up to, number of the first of them
     :param over_b: ``(rows mb of all levels, pairs b)``
-    :param over_a: for each level ``(j + 1, pairs a)``
+    :param over_a: for each level ``(j + 1, (j1 + 1) (j2 + 1))``
     """
 
     j1: int
     j2: int
     levels: tuple[int, ...]
-    first: Any
-    second: Any
+    runs: tuple[tuple[int, int, int, int], ...]
     over_b: Any
     over_a: tuple[Any, ...]
 
@@ -231,20 +229,22 @@ def _coupling(j1: int, j2: int, levels: tuple[int, ...]) -> Coupling:
     every = np.array(list(product(range(j1 + 1), range(j2 + 1))))
     sums = every.sum(axis=1)
     b = every[(sums >= shift) & (2 * sums <= total)]
-    a = every[(sums >= shift) & (sums <= total - shift)]
+    runs = []
+    for b1 in np.unique(b[:, 0]).tolist():
+        mine = np.flatnonzero(b[:, 0] == b1)
+        runs.append((b1, int(b[mine[0], 1]), int(b[mine[-1], 1]) + 1, int(mine[0])))
     over_b: list[F8] = []
     over_a: list[F8] = []
     for j in levels:
         coefficients = clebsch_gordan(j1, j2, j)
-        for pairs, rows, out in ((b, j // 2 + 1, over_b), (a, j + 1, over_a)):
+        for pairs, rows, out in ((b, j // 2 + 1, over_b), (every, j + 1, over_a)):
             m = pairs.sum(axis=1) - (total - j) // 2
             out.append(np.where(np.arange(rows)[:, None] == m, coefficients[pairs[:, 0], pairs[:, 1]], 0.0))
     return Coupling(
         j1,
         j2,
         levels,
-        b[:, :1] * (j1 + 1) + a[:, 0],
-        b[:, 1:] * (j2 + 1) + a[:, 1],
+        tuple(runs),
         np.concatenate(over_b),
         tuple(over_a),
     )
