@@ -67,6 +67,8 @@ class Bucket(Objects):
             self.endpoint = self._endpoint()
         except BotoCoreError as error:
             raise self._translate(error, "connecting") from error
+        except ValueError as error:  # of an address of a server that is none
+            raise StoreError(f"{address}: {error}. AWS_ENDPOINT_URL is written https://s3.example.org.") from None
 
     @cached_property
     def _hasty(self) -> Any:

@@ -25,7 +25,7 @@ from ..errors import StoreError, counted
 from ..features import free_alias
 from ..history import RESEGMENTED, Commit, walk
 from ..icefiles.files import Node
-from ..index import LIVE, MOVED, REPLACED, Index, keys
+from ..index import LIVE, MOVED, REPLACED, Index, keys, rewrite
 from ..layout import segment_of
 from ..locks import locked
 from ..store import Repository, Snapshot, Transaction, append_rows, overwrite, sealed
@@ -216,8 +216,10 @@ class _Step:
     def _index(self) -> None:
         a, b, t = Index.load(self.before), Index.load(self.after), Index.load(self.now)
         state = t.state.copy()
+        taken = [name for name in a.number if name not in b.number]  # back, by a revert of what brought them
         for name in a.number:
-            old, new = a.state[a.rows(name)], b.state[b.rows(name)]
+            old = a.state[a.rows(name)]
+            new = np.full_like(old, MOVED) if name in taken else b.state[b.rows(name)]
             moved = np.flatnonzero(old != new)
             if not len(moved):
                 continue
@@ -225,6 +227,10 @@ class _Step:
                 self._elsewhere(t, state, a.uid[a.rows(name)][moved], old[moved], new[moved])
                 continue
             mine = state[t.rows(name)]
+            if name in taken:
+                if ((mine != old) & (mine != MOVED)).any():
+                    raise self._conflict(f"configurations of segment {name}")
+                continue
             both = moved[(mine[moved] != old[moved]) & (mine[moved] == REPLACED) & (new[moved] == REPLACED)]
             if len(both):
                 raise StoreError(
@@ -235,13 +241,22 @@ class _Step:
             mine[free] = new[free]
         group = self.tx.root["index"]
         assert isinstance(group, zarr.Group)
-        if not np.array_equal(state, t.state):
+        here, kept = t.segments, np.ones(len(t), bool)
+        if any(name in t.number for name in taken):
+            here = [s for s in t.segments if s.name not in taken]
+            kept = ~np.isin(t.segment, [t.number[name] for name in taken if name in t.number])
+            columns = {name: getattr(t, name)[kept] for name in t.columns()}
+            rewrite(self.tx.root, here, {**columns, "state": state[kept]})
+            for path, node in self.t.items():  # also what others have made of them
+                if segment_of(path) in taken and not node.is_array and path in self.tx.root:
+                    del self.tx.root[path]
+        elif not np.array_equal(state, t.state):
             overwrite(group, "state", state)
         added = [s for s in b.segments if s.name not in a.number and s.name not in t.number]
         if not added:
             return
-        met, have = Counter(keys(a.uid)), Counter(keys(t.uid))
-        states, first = [], len(t.segments)
+        met, have = Counter(keys(a.uid)), Counter(keys(t.uid[kept]))
+        states, first = [], len(here)
         for s in added:
             rows = b.rows(s.name)
             mine = b.state[rows].copy()
@@ -260,7 +275,7 @@ class _Step:
         if "facts" in group:
             append_rows(group, "facts", np.concatenate([b.facts[r] for r in which]))
             append_rows(group, "elements", np.concatenate([b.elements[r] for r in which]))
-        group.attrs.update(sealed({"segments": [asdict(s) for s in [*t.segments, *added]]}))
+        group.update_attributes(sealed({"segments": [asdict(s) for s in [*here, *added]]}))
 
     def _elsewhere(
         self, t: Index, state: NDArray[np.uint8], uid: NDArray[np.uint8], old: NDArray[np.uint8], new: NDArray[np.uint8]

@@ -8,17 +8,22 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from ase.io import write
 
+from mlipstore.curation.edit import remove
 from mlipstore.errors import DamagedStoreError, StoreError
 from mlipstore.fit import fit
 from mlipstore.index import LIVE, Index
+from mlipstore.ingest import ingest
 from mlipstore.places import Folder, objects_at, place_of
+from mlipstore.revert import revert
 from mlipstore.runs.runfile import Fit
 from mlipstore.sharing import transfer
 from mlipstore.sharing.config import CONFIG_FILE
 from mlipstore.sharing.remote import clone, pull, push
 from mlipstore.show import show
 from mlipstore.store import Repository
+from mlipstore.verify import verify
 
 from ..robustness.content import content, differences, files
 from ..scripts import ROOT, run
@@ -157,6 +162,33 @@ def test_two_people_who_both_added_data(fresh: Fresh, tmp_path: Path) -> None:
     assert len(a.branches()) == 1
     with plugins():
         fit(a, Fit(name="both"))
+
+
+def test_a_line_that_took_an_ingest_back(fresh: Fresh, tmp_path: Path) -> None:
+    """One of its own, and one that both have, of which the others have made rows or removed a configuration."""
+    shared = fresh("shared.mlip")
+    for seed, name in enumerate(("both", "one", "two"), 11):
+        write(tmp_path / f"{name}.xyz", configurations(4, seed, (name,)))
+    both = ingest(shared, [tmp_path / "both.xyz"]).snapshot
+    clone(shared.path, tmp_path / "mine.mlip")
+    mine = Repository.open(tmp_path / "mine.mlip")
+    grow(shared, tmp_path / "more", 5)  # with rows of what both have
+    own = ingest(mine, [tmp_path / "one.xyz"]).snapshot
+    ingest(mine, [tmp_path / "two.xyz"])
+    revert(mine, own)
+    revert(mine, both)
+    pull(mine.path, rebase=True)
+    groups = Index.load(shared.at()).live_groups()
+    assert groups.pop("both") == 4 and Index.load(mine.at()).live_groups() == {**groups, "two": 4}
+    assert [f["configurations_missing"] for f in show(mine)["features"]] == [4]
+    assert verify(mine.path).sound
+    clone(shared.path, tmp_path / "other.mlip")
+    other = Repository.open(tmp_path / "other.mlip")
+    revert(other, both)
+    remove(shared, 'group == "both" and frame == 0')
+    with pytest.raises(StoreError, match="both lines changed configurations of segment"):
+        pull(other.path, rebase=True)
+    assert "both" not in Index.load(other.at()).live_groups()
 
 
 def test_a_damaged_source_is_not_copied(fresh: Fresh, tmp_path: Path) -> None:

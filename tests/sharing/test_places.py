@@ -107,6 +107,15 @@ def test_no_s3_server(nobody: str, s3: str, monkeypatch: pytest.MonkeyPatch) -> 
     assert len(asked) == 3 + 4
 
 
+def test_settings_that_name_nothing(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "somewhere")
+    with pytest.raises(StoreError, match="AWS_ENDPOINT_URL is written https"):
+        Bucket(Remote.parse("s3://some/a.mlip"))
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    with pytest.raises(StoreError, match=r"profile \(nobody\) could not be found\. Check AWS_PROFILE"):
+        Bucket(Remote.parse("s3://some/a.mlip"))
+
+
 def test_no_web_server(nobody: str, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
     connect = http.client.HTTPConnection.connect
