@@ -142,6 +142,32 @@ def test_featurize_makes_rows_there(tmp_path: Path, arrays: Arrays) -> None:
     assert featurize(repository, feature, None).segments == 0  # the same feature, wherever it was made
 
 
+def test_a_run_says_what_was_computed_there(tmp_path: Path, arrays: Arrays, monkeypatch: pytest.MonkeyPatch) -> None:
+    store_of(tmp_path / "s.mlip")
+    table = 'store = "s.mlip"\n[descriptor]\ntype = "snap"\nelements = ["Cu", "Au"]\nrcutfac = 4.0\ntwojmax = 2\n'
+    (tmp_path / "run.toml").write_text(table + '[fit]\ndevice = "cuda"\n')
+    done = CliRunner().invoke(app, ["run", str(tmp_path / "run.toml"), "--executor", "serial"])
+    assert done.exit_code == 0 and f" on {arrays.label} · " in done.output and f"· on {arrays.label}\n" in done.output
+    made = arrays.made
+    (tmp_path / "run.toml").write_text(table.replace("= 2", "= 3") + 'storage = "none"\n[fit]\ndevice = "cuda"\n')
+    done = CliRunner().invoke(app, ["run", str(tmp_path / "run.toml"), "--executor", "serial"])
+    assert done.exit_code == 0 and f"· on {arrays.label} with its rows\n" in done.output and arrays.made > made
+    monkeypatch.setenv("MLIPSTORE_SNAP_BACKEND", "native")
+    words = [
+        "fit",
+        str(tmp_path / "s.mlip"),
+        "--features",
+        "snap-2J3",
+        "--device",
+        "cuda",
+        "--name",
+        "other",
+        "--weight",
+    ]
+    done = CliRunner().invoke(app, [*words, "a.energy=7", "--executor", "serial"])
+    assert f"· on {arrays.label}, rows made on the processor\n" in done.output
+
+
 def test_descriptors_without_code_for_a_device(tmp_path: Path, arrays: Arrays, monkeypatch: pytest.MonkeyPatch) -> None:
     repository = store_of(tmp_path / "s.mlip")
     descriptor = make("descriptors", "snap", {"elements": ("Cu", "Au"), "twojmax": 4, "rcutfac": 4.0})
