@@ -60,8 +60,13 @@ def make_at(place: Place) -> None:
     if not isinstance(place, Path):
         _make_elsewhere(place)
         return
+    if place.is_file():
+        raise StoreError(
+            f"{place} is a file, and a store is a folder. The store comes first, then what is read: "
+            f"mlipstore ingest STORE {place}."
+        )
     if place.exists() and (not place.is_dir() or any(place.iterdir())):
-        raise StoreError(f"{place} exists and is not a store. Choose another name or remove it.")
+        raise StoreError(f"{place} exists and is not a store. Choose another name.")
     # made beside its place and moved there when complete: a kill leaves no half-made store
     making = place.parent / f".{place.name}.making-{os.getpid()}"
     try:

@@ -168,9 +168,8 @@ def prepare(repository: Repository, settings: Fit, ref: str | None = None, check
     where = "with features = in [fit] or --features"
     name = settings.features or only(snapshot, "features", where)
     if name is None:
-        raise SettingsError(
-            f"{repository.path} has no features. Run mlipstore featurize {quote(str(repository.path))} first."
-        )
+        how = f"mlipstore featurize {quote(str(repository.path))} -d FILE.toml"
+        raise SettingsError(f"{repository.path} has no features. Run {how} first.")
     feature = Feature.load(snapshot, name)
     baseline = None
     if settings.baseline != "none":

@@ -92,6 +92,11 @@ def _options(
     """Global options."""
 
 
+def _words(words: list[str]) -> list[str]:
+    """``help COMMAND`` as others write ``COMMAND --help``."""
+    return [*words[1:], "--help"] if words[:1] == ["help"] else words
+
+
 def _prepare_streams() -> None:
     """Output that was closed goes nowhere; what the encoding of a terminal lacks is replaced."""
     for name in ("stdout", "stderr"):
@@ -123,7 +128,7 @@ def main() -> None:
     try:
         try:
             if not works_for_another(sys.argv[1:]):
-                app(prog_name="mlipstore")
+                app(_words(sys.argv[1:]), prog_name="mlipstore")
         finally:
             if not stopped:
                 close_executors()

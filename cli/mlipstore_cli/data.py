@@ -10,6 +10,7 @@ from .common import ExecutorName, Json, Quiet, Scheduler, Store, Workers, comman
 from .of_files import Format, ZeroStress, reads_files
 
 if TYPE_CHECKING:
+    from mlipstore.features import Feature, StoredBaseline
     from mlipstore.reading import ReadOptions
     from mlipstore.runs.runfile import RunFile
     from mlipstore.store import Repository
@@ -50,9 +51,14 @@ def ingest(
 def featurize(
     store: Store,
     descriptor: Annotated[
-        str,
-        typer.Option("--descriptor", "-d", help="TOML file with [descriptor], [baseline]; or a descriptor's name."),
-    ],
+        str | None,
+        typer.Option(
+            "--descriptor",
+            "-d",
+            help="TOML file with [descriptor], [baseline]; or a descriptor's name; or features of the store, which is "
+            "the default.",
+        ),
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="A setting of a descriptor given by name (repeatable)."),
@@ -69,20 +75,17 @@ def featurize(
     from mlipstore.errors import SettingsError
     from mlipstore.featurize import featurize as verb
     from mlipstore.featurize import plan as plan_verb
-    from mlipstore.pipeline import resolve
     from mlipstore.store import Repository
 
     from .present import emit, show_featurize, show_featurize_plan
     from .progress import Meter
 
     repository = Repository.open(store)
-    feature, baseline = resolve(_descriptor(descriptor, settings or [], repository))
-    if feature is None and baseline is None:
-        raise SettingsError(f"{descriptor} has neither a [descriptor] nor a [baseline] table.")
+    feature, baseline = _wanted(descriptor, settings or [], repository)
     chosen = executor(executor_name, workers, scheduler, device)
     if plan:
         if feature is None:
-            raise SettingsError(f"{descriptor} has no [descriptor] table to plan for.")
+            raise SettingsError("a plan is made for a [descriptor] table; there is none.")
         planned = plan_verb(repository.at(), feature, feature.descriptor().columns())
         emit(planned, json, lambda: show_featurize_plan(planned, feature, chosen.n_workers))
         return
@@ -91,21 +94,59 @@ def featurize(
     emit(result, json, lambda: show_featurize(result, store))
 
 
-def _descriptor(given: str, settings: list[str], repository: Repository) -> RunFile:
-    """A run file, or one made of a descriptor's name and settings; elements default to those of the store."""
-    import tomllib
-    from dataclasses import fields
+def _wanted(
+    given: str | None, settings: list[str], repository: Repository
+) -> tuple[Feature | None, StoredBaseline | None]:
+    """What a run file says, a descriptor's name and settings, or features that the store has."""
     from pathlib import Path
 
     from mlipstore import registry
+    from mlipstore.errors import SettingsError, listed, nearest
+    from mlipstore.features import Feature, StoredBaseline, aliases, only
+    from mlipstore.pipeline import resolve
+    from mlipstore.runs.runfile import load
+
+    snapshot, descriptors = repository.at(), registry.names("descriptors")
+    have = aliases(snapshot, "features")
+    named = {*have, *have.values()}
+    if given in descriptors and not Path(given).exists():
+        return resolve(_by_name(given, settings, repository))
+    if settings:
+        raise SettingsError("--set goes with a descriptor given by name, such as -d snap; edit the file instead.")
+    if given is None:
+        feature, baseline = (only(snapshot, kind, "with --descriptor") for kind in ("features", "baselines"))
+        if feature is None and baseline is None:
+            raise SettingsError(
+                "say which descriptor: -d FILE.toml, a file with a [descriptor] table, or a name and settings, such as "
+                f"-d snap --set rcutfac=4.7. Known: {listed(descriptors)}."
+            )
+        return (
+            None if feature is None else Feature.load(snapshot, feature),
+            None if baseline is None else StoredBaseline.load(snapshot, baseline),
+        )
+    if given in named and not Path(given).exists():
+        return Feature.load(snapshot, given), None
+    if not Path(given).exists() and Path(given).name == given and not given.endswith(".toml"):
+        known = sorted({*descriptors, *have.values()})
+        raise SettingsError(
+            f"there is no file and no descriptor {given!r}. {nearest(given, known)}Known: {listed(known)}."
+        )
+    wanted = resolve(load(given))
+    if wanted == (None, None):
+        raise SettingsError(f"{given} has neither a [descriptor] nor a [baseline] table.")
+    return wanted
+
+
+def _by_name(given: str, settings: list[str], repository: Repository) -> RunFile:
+    """A run file made of a descriptor's name and settings; elements default to those of the store."""
+    import tomllib
+    from dataclasses import fields
+
+    from mlipstore import registry
     from mlipstore.errors import SettingsError
-    from mlipstore.runs.runfile import RunFile, load
+    from mlipstore.runs.runfile import RunFile
     from mlipstore.show import elements
 
-    if given not in registry.names("descriptors") or Path(given).exists():
-        if settings:
-            raise SettingsError("--set goes with a descriptor given by name, such as -d snap; edit the file instead.")
-        return load(given)
     table: dict[str, Any] = {"type": given}
     for key, value in pairs(settings, "--set", "KEY=VALUE").items():
         try:
@@ -114,7 +155,10 @@ def _descriptor(given: str, settings: list[str], repository: Repository) -> RunF
             table[key] = value  # a bare word is text
     if any(f.name == "elements" for f in fields(registry.get("descriptors", given))):
         table.setdefault("elements", elements(repository.at()))
-    return RunFile.from_dict({"descriptor": table}, f"--descriptor {given}")
+    try:
+        return RunFile.from_dict({"descriptor": table}, f"--descriptor {given}")
+    except SettingsError as e:
+        raise SettingsError(f"{e} Settings are given as --set KEY=VALUE.") from None
 
 
 def register(app: typer.Typer) -> None:

@@ -179,9 +179,10 @@ def export(
     mlipstore export a.mlip --format extxyz --where '"W" in elements' -o tungsten.xyz
     """
     from mlipstore import registry
-    from mlipstore.errors import SettingsError
+    from mlipstore.errors import SettingsError, listed
     from mlipstore.export import export as verb
     from mlipstore.export_data import export_data, formats, unknown_format
+    from mlipstore.features import aliases
     from mlipstore.kept.problem import refit, split_of
     from mlipstore.store import Repository
 
@@ -197,7 +198,11 @@ def export(
     if format not in registry.names("exporters"):
         raise unknown_format(format)
     if model is None:
-        raise SettingsError(f"say which model, or a format of configurations: --format {' or '.join(formats())}.")
+        models = sorted(aliases(Repository.open(store).at(ref), "models").values())
+        raise SettingsError(
+            f"say which model ({listed(models) or 'there is none yet'}), or a format of configurations: "
+            f"--format {' or '.join(formats())}."
+        )
     if where is not None:
         raise SettingsError("--where chooses configurations; a model is exported whole.")
     result = verb(Repository.open(store), model, format, output, check, ref)

@@ -106,7 +106,7 @@ def show_ingest(result: Any, store: str, hint: bool = True) -> None:
     elif result.small_segments >= _MANY_SMALL:
         say(f"  {result.small_segments:,} small segments make the store slow: mlipstore compact {shlex.quote(store)}")
     if hint:
-        next_step("featurize", store, "--descriptor", "FILE.toml")
+        next_step("featurize", store, "--descriptor", "FILE.toml", or_else="   (or -d snap --set rcutfac=4.7)")
 
 
 def show_featurize_plan(plan: Any, feature: Any, workers: int) -> None:
@@ -128,7 +128,7 @@ def show_featurize(result: Any, store: str, hint: bool = True) -> None:
             f"{duration(result.seconds)}{'' if result.device == 'cpu' else f' on {result.device}'} · "
             f"{rate:,.0f} atoms/s · committed {result.snapshot[:8]}")  # fmt: skip
     if hint:
-        next_step("fit", store, "--config", "FIT.toml")
+        next_step("fit", store, or_else="   (--config FIT.toml: weights, test sets, solver)")
 
 
 def show_fit_plan(planned: Any) -> None:

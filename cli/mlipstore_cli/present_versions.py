@@ -61,8 +61,9 @@ def show_edit(result: Any, store: str) -> None:
     """What was, or would be, changed."""
     verb = {"remove": "removed", "restore": "restored", "relabel": "relabelled", "mask": "masked"}[result.verb]
     if not result.changed:
-        same = f"; the {result.selected:,} selected ones are so already" if result.selected else ""
-        say(f"  nothing to {result.verb}{same}")
+        said = counted(result.selected, "selected one is", "selected ones are")
+        why = f"{said} so already" if result.selected else "no configuration is selected"
+        say(f"  nothing to {result.verb}: {why}")
         return
     would = "would be " if result.dry_run else ""
     say(f"  {counted(result.changed, 'configuration')} {would}{verb}")
@@ -70,7 +71,8 @@ def show_edit(result: Any, store: str) -> None:
         say("  " + " · ".join(f"{what} of {n:,}" for what, n in result.changes.items()))
     table(["group", "configurations"], [[g, f"{n:,}"] for g, n in result.groups.items()])
     if result.unmatched:
-        say(f"  {result.unmatched:,} selected ones stay: the file has no other labels for them")
+        stays = counted(result.unmatched, "selected one stays", "selected ones stay")
+        say(f"  {stays}: the file has no other labels")
     if result.not_carried:
         say(f"  to be computed for them: {', '.join(result.not_carried)}")
         next_step("featurize", store, or_else=" ...")

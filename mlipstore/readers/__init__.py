@@ -116,5 +116,7 @@ def _recognise_folder(path: Path) -> str:
         what = "; ".join(f"{n} ({p.relative_to(path)})" for n, p in sorted(found.items()))
         raise InputError(f"this folder holds several formats: {what}. Say which to read with --format.", str(path))
     if not found:
+        if not any(path.iterdir()):
+            raise InputError("this folder is empty.", str(path))
         raise InputError(f"no reader knows any file of this folder. {_remedy()}", str(path))
     return next(iter(found))

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from mlipstore_cli.app import app
+from mlipstore_cli.app import app, main
 
 import mlipstore.show
 from mlipstore import errors
@@ -56,6 +56,28 @@ def test_an_error_is_one_line(
     assert (outcome.code, outcome.out, outcome.err) == (code, "", f"error: {error}\n")
 
 
+def test_what_is_easily_mistyped(store: Path, tmp_path: Path) -> None:
+    """Store and data the other way round, an empty folder, an expression that selects nothing."""
+    data = write_extxyz(tmp_path / "a.xyz", frames(2))
+    outcome = run("ingest", data, store)
+    assert (
+        outcome.code == 1 and f"The store comes first, then what is read: mlipstore ingest STORE {data}" in outcome.err
+    )
+    (tmp_path / "empty").mkdir()
+    assert run("ingest", store, tmp_path / "empty").err == f"error: {tmp_path / 'empty'}: this folder is empty.\n"
+    done("ingest", store, data, "--executor", "serial")
+    out = done("remove", store, "--where", 'group == "nobody"').out
+    assert out == "  nothing to remove: no configuration is selected\n"
+
+
+def test_help_is_a_command_too(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for words in (["help", "fit"], ["fit", "--help"]):
+        monkeypatch.setattr(sys, "argv", ["mlipstore", *words])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert not ended.value.code and capsys.readouterr().out.startswith("Usage: mlipstore fit STORE [options]")
+
+
 def test_places_are_named_in_full() -> None:
     error = errors.InputError("too few forces.", "a.xyz", 1234, 56)
     assert str(error) == "a.xyz, frame 1,234 (line 56): too few forces."
@@ -97,7 +119,7 @@ def test_a_bug_keeps_its_traceback(store: Path, monkeypatch: pytest.MonkeyPatch)
         ["ingest", "a.mlip"],
         ["fit", "a.mlip", "--colour", "red"],
         ["ingest", "a.mlip", "b.xyz", "-j", "many"],
-        ["featurize", "a.mlip"],
+        ["remove", "a.mlip"],
     ],
 )
 def test_a_wrong_command_says_how_it_goes(words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
