@@ -13,17 +13,21 @@ READY = $(VENV)/.ready
 # Results depend on the number of BLAS threads in their last bits, and workers share the processors.
 ONE_THREAD = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 VECLIB_MAXIMUM_THREADS=1
 
-#: Larger forms of the tests of damage and of concurrency: 500 flipped bits, 8 writers that make 50 commits each.
+#: Larger forms of the tests of damage and of concurrency: 500 flipped bits, 8 writers that make 50 commits each. Each part
+#: can be run by itself (make extended-faults); one that has passed is not run again in the same version of the sources.
 EXTENDED = MLIPSTORE_FLIPS=500 MLIPSTORE_WRITERS=8 MLIPSTORE_COMMITS=50
+PARTS = damage faults interleaving readers-folder readers-s3 writers-folder writers-s3 killed-folder killed-s3
+PASSED := .extended/$(shell (git rev-parse HEAD; git diff HEAD) 2>/dev/null | git hash-object --stdin 2>/dev/null)
 
-.PHONY: help demo test test-all extended fuzz test-icechunk2 lint format docs setup clean
+.PHONY: help demo test test-all extended $(PARTS:%=extended-%) fuzz test-icechunk2 lint format docs setup clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make demo       a training set becomes a potential that LAMMPS runs, explained step by step (2 minutes)'
 	@echo 'make test       the test suite'
 	@echo 'make test-all   the test suite on each of Python 3.11, 3.12, 3.13 that is here'
-	@echo 'make extended   damage and concurrency at full size: 500 flipped bits, 8 writers with 50 commits each (two hours)'
+	@echo 'make extended   damage and concurrency at full size: 500 flipped bits, 8 writers with 50 commits each'
+	@echo '                (two hours; goes on where it ended; in parts: see CONTRIBUTING.md)'
 	@echo 'make fuzz       a minute of damaged input for each reader, expressions, run files, cards'
 	@echo 'make test-icechunk2  stores travel between Icechunk 1 and 2'
 	@echo 'make lint       ruff and mypy'
@@ -50,10 +54,18 @@ test-all:
 	if [ -z "$$found" ]; then .ci/find-python; exit 1; fi; \
 	echo "passed on Python$$found"
 
-extended: $(READY)
-	$(EXTENDED) $(ONE_THREAD) $(PY) -m pytest tests/sharing/test_verify.py tests/sharing/test_writers.py \
-	    tests/sharing/test_interleaving.py tests/sharing/test_readers.py tests/sharing/test_faults.py \
-	    tests/sharing/test_nginx.py $(PYTEST_ARGS)
+extended: $(PARTS:%=$(PASSED)/%)
+$(PARTS:%=extended-%): extended-%: $(PASSED)/%
+
+$(PASSED)/damage: CHOSEN = tests/sharing/test_verify.py tests/sharing/test_nginx.py
+$(PASSED)/faults: CHOSEN = tests/sharing/test_faults.py
+$(PASSED)/interleaving: CHOSEN = tests/sharing/test_interleaving.py
+$(PASSED)/readers-%: CHOSEN = tests/sharing/test_readers.py -k $(lastword $(subst -, ,$(@F)))
+$(PASSED)/writers-%: CHOSEN = tests/sharing/test_writers.py -k 'at_once and $(lastword $(subst -, ,$(@F)))'
+$(PASSED)/killed-%: CHOSEN = tests/sharing/test_writers.py -k 'killed and $(lastword $(subst -, ,$(@F)))'
+$(PARTS:%=$(PASSED)/%): | $(READY)
+	$(EXTENDED) $(ONE_THREAD) $(PY) -m pytest $(CHOSEN) --durations=5 $(PYTEST_ARGS)
+	@mkdir -p $(@D) && touch $@
 
 fuzz: $(READY)
 	$(ONE_THREAD) $(PY) -m tests.fuzz $(FUZZ_ARGS)
@@ -81,5 +93,5 @@ $(READY): pyproject.toml CMakeLists.txt .ci/set-up $(wildcard mlipstore/kernels/
 	@touch $@
 
 clean:
-	rm -rf .venv .venv-3.* .venv-icechunk2 build '$(DEMO_OUTPUT)' .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-3.* .venv-icechunk2 build '$(DEMO_OUTPUT)' .pytest_cache .mypy_cache .ruff_cache .hypothesis .extended
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -137,10 +137,10 @@ class Store:
 
     # ------------------------------------------------------------------ verbs
     def ingest(self, *sources: str | Path, zero_stress: str = "missing", format: str | None = None,
-               skip_bad: bool = False, **options: Any) -> IngestResult:  # fmt: skip
+               skip_bad: bool = False, merge_small: bool = True, **options: Any) -> IngestResult:  # fmt: skip
         """See :func:`mlipstore.ingest.ingest`; ``options`` are those of :class:`mlipstore.reading.ReadOptions`."""
         return ingest(self.repository, sources, ReadOptions(**options), format, zero_stress, skip_bad=skip_bad,
-                      command="Store.ingest")  # fmt: skip
+                      command="Store.ingest", merge_small=merge_small)  # fmt: skip
 
     def featurize(
         self,
