@@ -11,6 +11,8 @@ import pytest
 from mlipstore.computing import Rows
 from mlipstore.configuration import Batch, Configuration
 from mlipstore.descriptors.snap import Snap
+from mlipstore.device import on_host, open_device, rows_at
+from mlipstore.errors import ComputeError
 from mlipstore.kernels.arrays.layout import padded, segments
 from mlipstore.kernels.arrays.rows import _Maker
 from mlipstore.kernels.arrays.rows import snap_rows as array_rows
@@ -89,6 +91,22 @@ def test_rows_are_those_of_the_compiled_kernel(option: str, n_elements: int) -> 
     snap = snap_of(option, n_elements)
     batch = structures(snap.elements, 10 * len(option) + n_elements)
     assert off(strictly(snap, batch), snap_rows(snap, batch)) < TOLERANCE
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("option", OPTIONS)
+def test_rows_of_a_cuda_device_are_those_of_the_compiled_kernel(option: str) -> None:
+    pytest.importorskip("cupy", reason="needs CuPy")
+    try:
+        device = open_device("cuda")
+    except ComputeError as error:
+        pytest.skip(str(error))
+    snap = snap_of(option, 2)
+    batch = structures(snap.elements, 5)
+    made, again = (on_host(rows_at(device, snap, batch)) for _ in range(2))
+    assert off(made, snap_rows(snap, batch)) < 1e-10
+    for name in ("energy", "force", "stress"):
+        assert np.array_equal(getattr(made, name), getattr(again, name))
 
 
 @pytest.mark.parametrize("memory", [1, 300_000, 2_000_000], ids=["one atom", "some atoms", "some configurations"])
