@@ -313,7 +313,8 @@ class DesignMatrix:
         """The same rows, made as they are needed: for matrices larger than the disk."""
         descriptor = self.feature.descriptor()
         batch = read_batch(self.snapshot, labels.name)
-        for first, last in parts(batch, len(self.columns)):
+        there = device.row_maker(descriptor) is not None  # a device is kept busy by many atoms at once
+        for first, last in parts(batch, len(self.columns), (there and device.part_bytes) or PART_BYTES):
             begin, end = int(batch.atom_start[first]), int(batch.atom_start[last])
             borders = [(first, last), (3 * begin, 3 * end), (6 * first, 6 * last)]
             if not any(keep[a:b].any() for keep, (a, b) in zip(keeps, borders, strict=True)):

@@ -21,9 +21,10 @@ from .solve.factor import Factor
 from .solve.kernels import ArrayKernels, BlasKernels, Kernels, to_host
 
 _BUFFERS = 4
-#: Part of the memory of a device that intermediate results of rows may take, and the most that is of use. Nothing that
-#: changes from run to run: bits depend on how many atoms are computed together.
-_ROWS_SHARE, _ROWS_BYTES = 1 / 16, 8 << 30
+#: Part of the memory of a device that intermediate results of rows may take, and the most that is of use; the same for
+#: the rows that are made at once. Nothing that changes from run to run: bits depend on what is computed together.
+_WORK_SHARE, _WORK_BYTES = 1 / 16, 8 << 30
+_PART_SHARE, _PART_BYTES = 1 / 64, 512 << 20
 
 
 class Device(Protocol):
@@ -37,6 +38,11 @@ class Device(Protocol):
     @property
     def xp(self) -> ModuleType:
         """The library of its arrays."""
+        ...
+
+    @property
+    def part_bytes(self) -> int:
+        """Rows that are best made at once, in bytes; 0 for what the host does."""
         ...
 
     def row_maker(self, descriptor: Descriptor) -> Callable[[Batch], Rows] | None:
@@ -60,6 +66,7 @@ class Cpu:
 
     label = "cpu"
     xp = np
+    part_bytes = 0
 
     def row_maker(self, descriptor: Descriptor) -> Callable[[Batch], Rows] | None:
         return descriptor.rows
@@ -95,6 +102,7 @@ class Cuda:
             if not count:
                 raise RuntimeError("no device")
             name = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)["name"]
+            whole = cupy.cuda.runtime.memGetInfo()[1]
         except Exception as error:  # whatever the driver says
             raise ComputeError(
                 f"there is no CUDA device that can be used ({error}). Use --device cpu, or look at nvidia-smi and "
@@ -103,13 +111,14 @@ class Cuda:
         self.label = name.decode() if isinstance(name, bytes) else str(name)
         self.xp: ModuleType = cupy
         self._xpx = cupyx
+        self._work_bytes = min(int(_WORK_SHARE * whole), _WORK_BYTES)
+        self.part_bytes = min(int(_PART_SHARE * whole), _PART_BYTES)
         self._buffers: list[Any] = [None] * _BUFFERS
         self._sent: list[Any] = [None] * _BUFFERS
         self._turn = 0
 
     def row_maker(self, descriptor: Descriptor) -> Callable[[Batch], Rows] | None:
-        whole = self.xp.cuda.runtime.memGetInfo()[1]
-        make = row_maker(descriptor, self.xp, min(int(_ROWS_SHARE * whole), _ROWS_BYTES))
+        make = row_maker(descriptor, self.xp, self._work_bytes)
         return None if make is None else partial(self._made, make)
 
     def _made(self, make: Callable[[Batch], Rows], batch: Batch) -> Rows:

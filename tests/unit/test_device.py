@@ -37,6 +37,7 @@ class Arrays:
     """A device made of NumPy: arrays are copied there, and computed with as CuPy's are."""
 
     label = "NumPy arrays"
+    part_bytes = 64 << 10
     xp: ModuleType = np
 
     def __init__(self) -> None:
