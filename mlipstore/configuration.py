@@ -6,7 +6,6 @@ there is NaN: an energy, all forces of a configuration, or all six stress compon
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .content import content_hash, geometry_hash, hashes_of_columns
 from .units import VOIGT_INDEX
 
 if TYPE_CHECKING:
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 F8 = NDArray[np.float64]
 NO_STRESS = np.full(6, np.nan)
-#: Rounding of positions and cell, in Å, that makes two configurations the same geometry.
-GEOMETRY_RESOLUTION = 1e-4
 
 
 @dataclass(slots=True)
@@ -122,29 +120,14 @@ class Configuration:
 
     def uid(self) -> bytes:
         """sha256 (32 bytes) of the physics: species, cell, positions, pbc, spins, charges and all labels."""
-        h = hashlib.sha256()
-        h.update(np.ascontiguousarray(self.numbers, "<i4").data)
-        h.update(np.ascontiguousarray(self.cell, "<f8").data)
-        h.update(np.ascontiguousarray(self.positions, "<f8").data)
-        h.update(np.ascontiguousarray(self.pbc, "u1").data)
-        h.update(np.float64(self.energy).tobytes() if np.isfinite(self.energy) else b"-")
-        # a stress of zeros often stands for a missing one; how it is read must not make another configuration
-        stress = self.stress if self.stress is not None and np.any(self.stress) else None
-        for value in (self.forces, stress, self.spin, self.charge):
-            h.update(b"-" if value is None else np.ascontiguousarray(value, "<f8").data)
-        return h.digest()
+        return content_hash(
+            self.numbers, self.cell, self.positions, self.pbc, self.energy, self.forces, self.stress, self.spin,
+            self.charge,
+        )  # fmt: skip
 
     def geometry(self) -> bytes:
         """16 bytes that are equal for copies: species, pbc, and cell and positions rounded to 1e-4 Å."""
-        h = hashlib.blake2b(digest_size=16)
-        h.update(np.ascontiguousarray(self.numbers, "<i4").data)
-        h.update(np.ascontiguousarray(self.pbc, "u1").data)
-        h.update(_bytes(_rounded(self.cell)))
-        h.update(_bytes(_rounded(self.positions)))
-        for value in (self.spin, self.charge):
-            if value is not None:
-                h.update(_bytes(_rounded(value)))
-        return h.digest()
+        return geometry_hash(self.numbers, self.cell, self.positions, self.pbc, self.spin, self.charge)
 
 
 def voigt(tensor: F8) -> F8:
@@ -248,7 +231,7 @@ class Batch:
         """
         names = ("n_atoms", "number", "position", "cell", "pbc", "energy", "force", "stress", "spin", "charge")
         hashed: Any = [columns.get(name) for name in names]
-        uid, geometry = _hashes(there, *hashed)
+        uid, geometry = hashes_of_columns(there, *hashed)
         return cls(**columns, uid=uid, geometry=geometry)
 
     @classmethod
@@ -352,62 +335,6 @@ def _gathered(values: list[Any], n_atoms: NDArray[np.int64], missing: float, wid
     if any(v is None for v in values):
         values = [np.full((n, *width), missing) if v is None else v for v, n in zip(values, n_atoms, strict=True)]
     return np.concatenate(values).astype("<f8", copy=False)
-
-
-def _hashes(
-    there: Mapping[str, Sequence[bool]], n_atoms: Any, number: Any, position: F8, cell: F8, pbc: Any, energy: F8,
-    force: F8, stress: F8, spin: F8 | None, charge: F8 | None,
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:  # fmt: skip
-    """:meth:`Configuration.uid` and :meth:`Configuration.geometry` of all, ``(n, 32)`` and ``(n, 16)``.
-
-    The same bytes in the same order, cut out of the columns.
-    """
-    numbers, cells, positions, periodic = _bytes(number), _bytes(cell), _bytes(position), _bytes(pbc)
-    energies, forces, stresses = _bytes(energy), _bytes(force), _bytes(stress)
-    near_cells, near_positions = _bytes(_rounded(cell)), _bytes(_rounded(position))
-    finite, zero = np.isfinite(energy).tolist(), np.logical_not(np.any(stress, axis=1)).tolist()
-    columns = (("spin", spin, 24), ("charge", charge, 8))
-    extra = [(k, _bytes(v), _bytes(_rounded(np.nan_to_num(v))), width) for k, v, width in columns if v is not None]
-    sha256, blake2b, none = hashlib.sha256, hashlib.blake2b, b"-"
-    uids, geometries = [], []
-    with_force, with_stress = there["force"], there["stress"]
-    start = 0
-    for i, n in enumerate(n_atoms.tolist()):
-        stop = start + n
-        z, periods, box = numbers[4 * start : 4 * stop], periodic[3 * i : 3 * i + 3], slice(72 * i, 72 * i + 72)
-        atoms = slice(24 * start, 24 * stop)
-        others: dict[str, Any] = {"spin": none, "charge": none}
-        near = []
-        for name, values, values_near, width in extra:
-            if there[name][i]:
-                here = slice(width * start, width * stop)
-                others[name] = values[here]
-                near.append(values_near[here])
-        parts = (
-            *(z, cells[box], positions[atoms], periods),
-            energies[8 * i : 8 * i + 8] if finite[i] else none,
-            forces[atoms] if with_force[i] else none,
-            none if zero[i] or not with_stress[i] else stresses[48 * i : 48 * i + 48],
-            *others.values(),
-        )
-        uids.append(sha256(b"".join(parts)).digest())
-        parts = (z, periods, near_cells[box], near_positions[atoms], *near)
-        geometries.append(blake2b(b"".join(parts), digest_size=16).digest())
-        start = stop
-    return (
-        np.frombuffer(b"".join(uids), np.uint8).reshape(-1, 32),
-        np.frombuffer(b"".join(geometries), np.uint8).reshape(-1, 16),
-    )
-
-
-def _rounded(values: F8) -> NDArray[np.int64]:
-    """Multiples of the resolution at which geometries are compared; what is not finite is refused by whoever checks."""
-    with np.errstate(invalid="ignore"):
-        return np.rint(values * (1.0 / GEOMETRY_RESOLUTION)).astype("<i8", order="C")
-
-
-def _bytes(array: NDArray[Any]) -> memoryview:
-    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 #: Columns with one row per atom; the others have one per configuration.

@@ -39,6 +39,20 @@ def test_the_least_is_said_where_they_do_not(given: bool, advice: str) -> None:
         require(plan, 1000, 1, 1 << 20, given)
 
 
+def test_no_fewer_rows_are_advised_than_make_a_difference() -> None:
+    """Blocks are whole chunks of 3,000 rows here."""
+
+    def stored(block_rows: int) -> FitMemory:
+        return plan(max(1, block_rows // 3000) * 3000)
+
+    with pytest.raises(MemoryLimitError, match=r"block_rows = 4096 in \[fit\] needs"):
+        require(stored, 1000, 9000, plan(3000).total, True, 3000)
+    with pytest.raises(MemoryLimitError, match=r"With block_rows = 3000 in \[fit\], the least, it is"):
+        require(stored, 1000, 9000, 1 << 20, True, 3000)
+    with pytest.raises(MemoryLimitError, match=r"allowed\. Allow more"):
+        require(stored, 1000, 3000, 1 << 20, True, 3000)
+
+
 def test_parts_say_what_makes_the_total() -> None:
     amounts = re.findall(r"([\d.]+ .?B)", plan(4096).parts())
     assert sum(parse_bytes(a.replace(" ", "")) for a in amounts) == pytest.approx(plan(4096).total, rel=0.01)

@@ -62,6 +62,16 @@ def test_bits_are_those_of_serial(problem: Problem, name: str, workers: int) -> 
     assert (factor.n_rows, factor.target_squares.tobytes()) == (expected.n_rows, expected.target_squares.tobytes())
 
 
+def test_blocks_are_as_large_as_planned(store: Path) -> None:
+    """A chunk is read as a whole: asking for less does nothing, and the plan says so."""
+    problem = prepare(Repository.open(store), Fit(block_rows=5))
+    matrix = problem.matrix
+    largest = max(len(block.b) for _, block in matrix.blocks(problem.table.split))
+    assert 5 < largest <= matrix.largest_block == matrix.least_block_rows
+    assert problem.plan.note.startswith("block_rows = 5 saves no memory")
+    assert not prepare(Repository.open(store), Fit()).plan.note
+
+
 def test_leaves_are_runs_of_segments_and_tell_of_progress(problem: Problem) -> None:
     cut = passes.leaves(problem.matrix)
     assert [name for leaf in cut for name in leaf] == [s.name for s in problem.matrix.segments]
