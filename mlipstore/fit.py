@@ -203,7 +203,7 @@ def _note(settings: Fit, matrix: DesignMatrix) -> str:
     least = matrix.least_block_rows
     if settings.block_rows is None or settings.block_rows >= least:
         return ""
-    return f"block_rows = {settings.block_rows} saves no memory: {least} rows, the least there is, are read at once"
+    return f"block_rows = {settings.block_rows} saves no memory: {least:,} rows, the least there is, are read at once"
 
 
 def fit(
