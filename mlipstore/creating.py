@@ -62,7 +62,7 @@ def make_at(place: Place) -> None:
         return
     if place.is_file():
         raise StoreError(
-            f"{place} is a file, and a store is a folder. The store comes first, then what is read: "
+            f"{place} is not a store but a file. The store, a folder, comes first, then what is read: "
             f"mlipstore ingest STORE {place}."
         )
     if place.exists() and (not place.is_dir() or any(place.iterdir())):

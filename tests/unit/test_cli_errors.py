@@ -60,9 +60,7 @@ def test_what_is_easily_mistyped(store: Path, tmp_path: Path) -> None:
     """Store and data the other way round, an empty folder, an expression that selects nothing."""
     data = write_extxyz(tmp_path / "a.xyz", frames(2))
     outcome = run("ingest", data, store)
-    assert (
-        outcome.code == 1 and f"The store comes first, then what is read: mlipstore ingest STORE {data}" in outcome.err
-    )
+    assert outcome.code == 1 and f"comes first, then what is read: mlipstore ingest STORE {data}" in outcome.err
     (tmp_path / "empty").mkdir()
     assert run("ingest", store, tmp_path / "empty").err == f"error: {tmp_path / 'empty'}: this folder is empty.\n"
     done("ingest", store, data, "--executor", "serial")
