@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "cli")]
 
 from mlipstore.cost import Rates, even_leaves, gemm_rate, memory_rate, packed_bytes, reduction_seconds  # noqa: E402
+from mlipstore.errors import counted  # noqa: E402
 from mlipstore.passes import least_rows  # noqa: E402
 from mlipstore.reduction import Packed, merge_packed  # noqa: E402
 from mlipstore.solve.factor import Factor  # noqa: E402
@@ -124,12 +125,15 @@ def main() -> None:
             print(f"{columns:5d}{a:16.3f}{b:8.3f}{a / b:7.2f}{c:18.4f}{d:8.4f}{c / d:7.2f}", flush=True)
     strongs = {f"M = {m:,}, {rows:.0e} rows": strong(rates, rows, m + 1)
                for m, rows in ((110, 10**9), (1_000, 10**8), (4_000, 10**8))}  # fmt: skip
-    weaks = {f"M = {m:,}, {k} leaves each": weak(rates, k, m + 1) for m, k in ((110, 8), (1_000, 8), (20_300, 1))}
+    weaks = {
+        f"M = {m:,}, {counted(k, 'leaf', 'leaves')} each": weak(rates, k, m + 1)
+        for m, k in ((110, 8), (1_000, 8), (20_300, 1))
+    }
     for title, lines in (("strong", strongs), ("weak", weaks)):
         print(f"\n{title} scaling: efficiency (seconds) on workers")
-        print(" " * 28 + "".join(f"{w:>16,}" for w in WORKERS[::2]))
+        print(" " * 28 + "".join(f"{w:>17,}" for w in WORKERS[::2]))
         for label, points in lines.items():
-            print(f"{label:28s}" + "".join(f"{e:8.2f}{t:8.3g}" for _, t, e in points[::2]))
+            print(f"{label:28s}" + "".join(f"{e:8.2f} {t:8.3g}" for _, t, e in points[::2]))
     fast = Rates(36e12, memory=1.5e12, network=2.5e10, latency=2e-5)
     print("\nthe published problems, M = 20,300: seconds for the factor; packed triangle "
           f"{packed_bytes(20_301) / 1e9:.2f} GB")  # fmt: skip
