@@ -211,7 +211,7 @@ def test_ctrl_c_with_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert outcome.err.strip() == "stopped. What was committed stays; the same command continues."
 
 
-def test_an_interrupt_while_workers_start_comes_afterwards() -> None:
+def test_an_interrupt_while_workers_start_comes_afterwards(request: pytest.FixtureRequest) -> None:
     """As it comes when another thread of the process took the signal: Python's handler runs, whatever the mask."""
     steps = []
 
@@ -220,6 +220,8 @@ def test_an_interrupt_while_workers_start_comes_afterwards() -> None:
         assert callable(handler)
         handler(signal.SIGINT, None)
 
+    outside = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell runs in the background
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, outside))
     with pytest.raises(KeyboardInterrupt), uninterrupted():
         interrupt()
         steps.append("to the end")
