@@ -10,8 +10,9 @@ from __future__ import annotations
 import logging
 import os
 import queue
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, TypeVar
@@ -26,6 +27,8 @@ T = TypeVar("T")
 R = TypeVar("R")
 #: So many workers may die over one task before the task is thought to be the reason.
 _DEATHS = 10
+#: Seconds after which a worker of a cluster started here that has not come back is replaced; how long that may take.
+_PATIENCE, _START = 30.0, 60.0
 _LOST = (
     "the connection to the Dask scheduler is lost. What was committed stays; run the same command again to continue."
 )
@@ -146,6 +149,7 @@ class _Calls(Pool):
         self.done: queue.SimpleQueue[int] = queue.SimpleQueue()
         #: the number whose value is wanted here; None: of all
         self.keep: int | None = None
+        self.short_since: float | None = None
 
     def submit(self, number: int, function: Callable[[Any], Any], task: Any) -> None:
         self.start(number, -number, call_pinned, function, task, number)
@@ -167,6 +171,7 @@ class _Calls(Pool):
             except queue.Empty:
                 if self.client.status != "running":
                     raise ComputeError(_LOST) from None
+                self._replace_lost()
         future = self.under_way[number]
         error = future.exception()
         if error is not None:
@@ -177,6 +182,22 @@ class _Calls(Pool):
         value = self.client.gather(future, direct=True)
         del self.under_way[number]
         return [value if isinstance(value, Outcome) else Outcome(number, value)]
+
+    def _replace_lost(self) -> None:
+        """Dask starts a worker that dies again, but not one that dies before its watcher has seen it connect."""
+        cluster = self.client.cluster
+        if cluster is None or len(cluster.scheduler.workers) >= len(cluster.worker_spec):
+            self.short_since = None
+        elif self.short_since is None:
+            self.short_since = time.monotonic()
+        elif time.monotonic() > self.short_since + _PATIENCE:
+            wanted = len(cluster.worker_spec)
+            with _starting():
+                cluster.scale(len(cluster.scheduler.workers))
+                cluster.scale(wanted)
+                with suppress(TimeoutError):
+                    self.client.wait_for_workers(wanted, timeout=_START)
+            self.short_since = None
 
     def cancel(self) -> None:
         """Nothing more begins."""
@@ -233,9 +254,9 @@ def _distributed() -> Any:
     return distributed
 
 
-def _start(workers: int) -> Any:
-    """A client of a cluster of processes on this machine."""
-    distributed = _distributed()
+@contextmanager
+def _starting() -> Iterator[None]:
+    """Workers that start meanwhile have one thread and no Ctrl-C, and Dask watches them less."""
     import dask
 
     one = dict.fromkeys(THREAD_VARIABLES, "1")
@@ -244,9 +265,16 @@ def _start(workers: int) -> Any:
         **_QUIET,
         "distributed.nanny.pre-spawn-environ": {**dask.config.get("distributed.nanny.pre-spawn-environ", {}), **one},
     }
+    with one_thread_each(), uninterrupted(), dask.config.set(settings):
+        yield
+
+
+def _start(workers: int) -> Any:
+    """A client of a cluster of processes on this machine."""
+    distributed = _distributed()
     for name in ("distributed", "distributed.nanny", "distributed.scheduler"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # a dead worker is made good, and no news
-    with one_thread_each(), uninterrupted(), dask.config.set(settings):
+    with _starting():
         cluster = distributed.LocalCluster(
             n_workers=workers, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0", memory_limit=0,
             silence_logs=logging.CRITICAL,

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
 
+from mlipstore.executors._pool import THREAD_VARIABLES
 from mlipstore.executors.dask import Dask
 from mlipstore.executors.serial import Serial
-from tests import snap_store
+from tests import executor_tasks, snap_store
 from tests.robustness import deaths
 from tests.robustness.content import content, differences
 from tests.scripts import mpiexec
@@ -38,6 +41,25 @@ def test_dask_workers_killed_in_the_middle_cost_no_bit(base: Path, expected: dic
             store = shutil.copytree(base, tmp_path / str(at) / "s.mlip")
             assert deaths.everything(store, executor, lambda at=at: deaths.of_dask(executor, at)) == 2  # type: ignore[misc]
             assert differences(content(store), expected) == []
+    finally:
+        executor.close()
+
+
+def test_dask_workers_that_do_not_come_back_are_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dask does not start one again that dies as it connects; the others wait for it for ever."""
+    pytest.importorskip("distributed")
+    monkeypatch.setattr("mlipstore.executors.dask._PATIENCE", 0.5)
+    executor = Dask(1)
+    try:
+        client = executor.client()
+        for nanny in client.cluster.workers.values():
+            nanny.auto_restart = False
+        (gone,) = client.run(os.getpid).values()
+        os.kill(gone, signal.SIGKILL)
+        assert list(executor.map(executor_tasks.square, range(3))) == [0, 1, 4]
+        (there,) = client.run(os.getpid).values()
+        assert there != gone
+        assert set(client.run(os.environ.get, THREAD_VARIABLES[0]).values()) == {"1"}
     finally:
         executor.close()
 
