@@ -186,7 +186,8 @@ def prepare(repository: Repository, settings: Fit, ref: str | None = None, check
 
     def needed(block_rows: int) -> FitMemory:
         rows = matrix.rows_of_a_block(block_rows)
-        return fit_memory(matrix.n_columns, rows, biggest, getattr(solver, "matrices", MATRICES), leaves)
+        held = getattr(solver, "matrices", MATRICES)
+        return fit_memory(matrix.n_columns, rows, biggest, held, leaves, zeros=len(matrix.elements) > 1)
 
     memory = needed(matrix.block_rows)
     rows = matrix.n_rows()

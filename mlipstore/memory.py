@@ -55,7 +55,12 @@ class FitMemory:
 
 
 def fit_memory(
-    n_columns: int, block_rows: int, biggest_segment_atoms: int, solver_matrices: int = MATRICES, n_leaves: int = 1
+    n_columns: int,
+    block_rows: int,
+    biggest_segment_atoms: int,
+    solver_matrices: int = MATRICES,
+    n_leaves: int = 1,
+    zeros: bool = True,
 ) -> FitMemory:
     """Memory of a streamed fit: O(M^2) and a few blocks, whatever the number of rows (up to its logarithm).
 
@@ -63,11 +68,12 @@ def fit_memory(
     :param block_rows: rows of the largest block
     :param solver_matrices: arrays of ``(M, M)`` that solving takes, the factor included (``matrices`` of a solver)
     :param n_leaves: runs of rows that are factored one by one and merged over a binary tree
+    :param zeros: whether rows may be zero in many columns, as those without one of several elements are
     """
     k = n_columns + 1
     return FitMemory(
         imported=IMPORTED,
-        factor=projected_bytes(n_columns),
+        factor=projected_bytes(n_columns, zeros=zeros),
         # one in use and its weighted copy, one waiting, one being read and the stored rows it is made of
         blocks=5 * 8 * n_columns * block_rows,
         solve=8 * solver_matrices * k * k,

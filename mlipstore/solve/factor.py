@@ -43,17 +43,19 @@ class NonFiniteRowError(InputError):
         return type(self), (self.row, self.column, self.value, self.n_columns)
 
 
-def projected_bytes(n_columns: int, n_targets: int = 1, block_rows: int = 0) -> int:
+def projected_bytes(n_columns: int, n_targets: int = 1, block_rows: int = 0, zeros: bool = True) -> int:
     """Peak bytes of one :class:`Factor` while blocks of ``block_rows`` rows stream through it, one such block included.
 
     Independent of the number of rows: the triangle, the accumulated Gram matrix, the copy that a merge or reading ``R``
     takes, the gathered rows and the workspace of the update.
+
+    :param zeros: whether there may be rows that are zero in many columns, which take a factor of their own
     """
     n = n_columns + n_targets
     ld, rows = leading(n), chunk_rows(n)
     width = Householder.panel_width(n)
     m = int(WIDEST * n_columns) + n_targets  # of the rows without their zero columns
-    apart = 2 * m * leading(m) + 2 * chunk_rows(m) * leading(m)
+    apart = 2 * m * leading(m) + 2 * chunk_rows(m) * leading(m) if zeros else 0
     return 8 * (3 * n * ld + 2 * rows * ld + apart + width * (rows + n + width + 32) + block_rows * n)
 
 

@@ -64,6 +64,12 @@ def test_more_leaves_leave_more_triangles_waiting() -> None:
     assert of == [k * triangle for k in (0, 1, 2, 2, 3, 6)]
 
 
+def test_rows_of_one_element_take_no_second_factor() -> None:
+    one, several = (fit_memory(12_000, 1024, 0, zeros=zeros) for zeros in (False, True))
+    assert several.factor > 1.2 * one.factor
+    assert one.factor >= 8 * 3 * 12_001**2
+
+
 @pytest.mark.parametrize("name", registry.names("solvers"))
 def test_solvers_say_what_they_hold(name: str) -> None:
     assert 4 <= registry.get("solvers", name).matrices <= 12
