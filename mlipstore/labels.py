@@ -74,6 +74,19 @@ def of_types(
     return atomic_numbers(options.type_map, path)[t]
 
 
+def force_factor(options: ReadOptions, report: ReadReport, n: int = 1) -> float:
+    """Number that brings forces to eV/Å; what it assumes about ``n`` frames is noted."""
+    if options.force_unit is not None:
+        return factor("force", options.force_unit)
+    if options.energy_unit is None and options.length_unit is None:
+        return 1.0
+    per_energy = 1.0 if options.energy_unit is None else factor("energy", options.energy_unit)
+    length = 1.0 if options.length_unit is None else factor("length", options.length_unit)
+    if per_energy != 1.0 or length != 1.0:
+        report.assume("forces in the given energy unit per given length unit", n)
+    return per_energy / length
+
+
 def stress_unit(options: ReadOptions, group: str, default: str) -> str:
     """The unit that holds for a group: its own, else the general one, else the format's."""
     return options.group_stress_unit.get(group) or options.stress_unit or default

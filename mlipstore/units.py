@@ -6,6 +6,8 @@ LAMMPS ``metal`` units and FitSNAP's own unit table, so that a moved project kee
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from .errors import SettingsError, listed, nearest
 
 ELEMENTARY_CHARGE = 1.602176634e-19  # C, exact
@@ -57,11 +59,26 @@ def factor(quantity: str, unit: str) -> float:
 
     :param quantity: ``energy``, ``length``, ``force`` or ``stress``
 
+    A force may be in any energy per length, a stress in any energy per cube of a length.
+
     >>> round(factor("length", "Bohr"), 6)
     0.529177
+    >>> round(factor("force", "kJ/mol/nm"), 9)
+    0.001036427
     """
     table = _TABLES[quantity]
-    for name, value in table.items():
-        if name.lower() == unit.strip().lower():
-            return value
-    raise SettingsError(f"unknown {quantity} unit {unit!r}. {nearest(unit, table)}Known: {listed(table)}.")
+    value = _of(table, unit)
+    if value is None and quantity in ("force", "stress"):
+        energy, _, length = unit.strip().rpartition("/")
+        power = 1 if quantity == "force" else 3
+        if power == 1 or length.endswith("^3"):
+            per, of = _of(ENERGY, energy), _of(LENGTH, length.removesuffix("^3"))
+            value = None if per is None or of is None else per / of**power
+    if value is None:
+        raise SettingsError(f"unknown {quantity} unit {unit!r}. {nearest(unit, table)}Known: {listed(table)}.")
+    return value
+
+
+def _of(table: Mapping[str, float], unit: str) -> float | None:
+    """The value of a name; capital letters do not matter."""
+    return next((value for name, value in table.items() if name.lower() == unit.strip().lower()), None)

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import listed, nearest
 from ..labels import plain, stress_factor, stress_unit
-from ..reading import ReadOptions, ReadReport
+from ..reading import ReadOptions
 from ..units import factor
 from ._xyz import Frame
 
@@ -136,19 +136,6 @@ def plan_of(frame: Frame, used: dict[str, str], options: ReadOptions) -> Plan:
         kept_columns,
         tuple(notes),
     )
-
-
-def force_factor(options: ReadOptions, report: ReadReport, n: int = 1) -> float:
-    """Number that brings forces to eV/Å; what it assumes about ``n`` frames is noted."""
-    if options.force_unit is not None:
-        return factor("force", options.force_unit)
-    if options.energy_unit is None and options.length_unit is None:
-        return 1.0
-    per_energy = 1.0 if options.energy_unit is None else factor("energy", options.energy_unit)
-    length = 1.0 if options.length_unit is None else factor("length", options.length_unit)
-    if per_energy != 1.0 or length != 1.0:
-        report.assume("forces in the given energy unit per given length unit", n)
-    return per_energy / length
 
 
 def stress_rule(options: ReadOptions, group: str) -> tuple[str, float, float, str]:

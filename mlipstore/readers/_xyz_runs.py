@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 from ..configuration import F8, NO_STRESS, Batch, info_text
 from ..errors import MissingDependencyError
 from ..kernels import load
-from ..labels import FARTHEST, elements, many_to_voigt, place_of, symmetric_stress
+from ..labels import FARTHEST, elements, force_factor, many_to_voigt, place_of, symmetric_stress
 from ..reading import ReadOptions, ReadReport, group_name
 from ..units import factor
 from ._xyz import PAIR, Frame, parse_comment, parse_properties
-from ._xyz_keys import Plan, force_factor, group_text, kept, stress_rule, virial_assumption
+from ._xyz_keys import Plan, group_text, kept, stress_rule, virial_assumption
 from ._xyz_lines import Place
 
 #: A block holds this many atoms or configurations.

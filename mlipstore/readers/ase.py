@@ -18,7 +18,18 @@ import numpy as np
 
 from ..configuration import Configuration
 from ..errors import InputError
-from ..labels import checked, known_numbers, number, of_types, place_of, plain, stress_factor, symmetric_stress, table
+from ..labels import (
+    checked,
+    force_factor,
+    known_numbers,
+    number,
+    of_types,
+    place_of,
+    plain,
+    stress_factor,
+    symmetric_stress,
+    table,
+)
 from ..reading import ReadOptions, ReadReport, below, group_name, selected
 from ..units import factor
 
@@ -111,8 +122,8 @@ class Ase:
             c.stress = symmetric_stress(c.stress, order, scale, report, path, frame)
             report.assume(f"labels as ASE gives them: stress in eV/Å^3, tension positive ({kind})")
         c.energy *= 1.0 if options.energy_unit is None else factor("energy", options.energy_unit)
-        if c.forces is not None and options.force_unit is not None:
-            c.forces = c.forces * factor("force", options.force_unit)
+        if c.forces is not None:
+            c.forces = c.forces * force_factor(options, report)
         for what, missing in (("energy", np.isnan(c.energy)), ("forces", c.forces is None)):
             if missing:
                 report.met(f"no {what} in the image", place_of(path, frame))

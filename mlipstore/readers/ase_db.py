@@ -19,7 +19,17 @@ import numpy as np
 
 from ..configuration import F8, Configuration
 from ..errors import InputError, MissingDependencyError, counted, listed
-from ..labels import checked, known_numbers, number, place_of, plain, stress_factor, symmetric_stress, table
+from ..labels import (
+    checked,
+    force_factor,
+    known_numbers,
+    number,
+    place_of,
+    plain,
+    stress_factor,
+    symmetric_stress,
+    table,
+)
 from ..reading import ReadOptions, ReadReport, below, group_name, selected
 from ..units import factor
 
@@ -79,7 +89,7 @@ class AseDb:
             report.met(f"no {options.force_key or 'forces'!r} in the row", place_of(path, frame))
         else:
             forces = table(found, "forces", path, frame)
-            forces *= 1.0 if options.force_unit is None else factor("force", options.force_unit)
+            forces *= force_factor(options, report)
         taken = {options.energy_key, *(_GROUPS if options.group_by == "auto" else ())}
         info = {k: plain(v) for k, v in pairs.items() if k not in taken}
         if isinstance(data.get("info"), Mapping):  # what no key-value pair can hold

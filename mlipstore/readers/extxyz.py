@@ -22,12 +22,21 @@ from numpy.typing import NDArray
 
 from ..configuration import F8, Batch, Configuration
 from ..errors import InputError
-from ..labels import atomic_numbers, checked, known_numbers, number, place_of, symmetric_stress, volume_of
+from ..labels import (
+    atomic_numbers,
+    checked,
+    force_factor,
+    known_numbers,
+    number,
+    place_of,
+    symmetric_stress,
+    volume_of,
+)
 from ..parts import Part
 from ..reading import ReadOptions, ReadReport, below, group_name, selected
 from ..units import factor
 from ._xyz import Frame, frames, frames_of, mapped
-from ._xyz_keys import Plan, force_factor, group_text, kept, plan_of, stress_rule, virial_assumption
+from ._xyz_keys import Plan, group_text, kept, plan_of, stress_rule, virial_assumption
 from ._xyz_lines import Place, borders
 from ._xyz_runs import Runs
 

@@ -27,6 +27,7 @@ from ..errors import InputError, listed
 from ..labels import (
     atomic_numbers,
     checked,
+    force_factor,
     number,
     place_of,
     plain,
@@ -146,7 +147,7 @@ class PymatgenJson:
             report.met(f"no {force_key!r} in the item", place_of(path, frame))
         else:
             forces = table(outputs[force_key], force_key, path, frame)
-            forces *= 1.0 if options.force_unit is None else factor("force", options.force_unit)
+            forces *= force_factor(options, report)
         skip = {"structure", "outputs", "group", "num_atoms", "element", energy_key, force_key, *_STRESS_KEYS}
         symbols = [self._element(site, i, path, frame) for i, site in enumerate(structure["sites"])]
         return Configuration(
