@@ -163,12 +163,14 @@ def digest(store: Path) -> str:
 def ingested(config: Path, base: Path, atoms: int | None) -> None:
     """The store that all runs begin with."""
     import mlipstore.ingest
+    import mlipstore.seen
     from mlipstore.pipeline import run as run_file
     from mlipstore.runs.runfile import load
 
     settings = load(config)
     if atoms:
-        vars(mlipstore.ingest)["SEGMENT_ATOMS"] = atoms
+        for module in (mlipstore.ingest, mlipstore.seen):
+            vars(module)["SEGMENT_ATOMS"] = atoms
     run_file(replace(settings, store=str(base), descriptor=None, baseline=None, fit=None, export=None, plot=None))
 
 

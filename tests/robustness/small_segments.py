@@ -14,9 +14,10 @@ import mlipstore.fit
 import mlipstore.ingest
 import mlipstore.lammps.engine
 import mlipstore.pipeline
+import mlipstore.seen
 
-mlipstore.ingest.SEGMENT_ATOMS = 250
-mlipstore.ingest.SEGMENT_CONFIGURATIONS = 40
+for module in (mlipstore.ingest, mlipstore.seen):
+    vars(module).update(SEGMENT_ATOMS=250, SEGMENT_CONFIGURATIONS=40)
 mlipstore.ingest._COMMIT_EVERY = 0.0
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from mlipstore import ingest as module
+from mlipstore import seen
 from mlipstore.errors import InputError, SettingsError, StoreError
 from mlipstore.executors.processes import Processes
 from mlipstore.index import Index, read_batch, segments
@@ -31,8 +32,9 @@ def repository(tmp_path: Path) -> Repository:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Segments of 100 atoms or 12 configurations, each a version of its own."""
-    monkeypatch.setattr(module, "SEGMENT_ATOMS", 100)
-    monkeypatch.setattr(module, "SEGMENT_CONFIGURATIONS", 12)
+    for cuts in (module, seen):
+        monkeypatch.setattr(cuts, "SEGMENT_ATOMS", 100)
+        monkeypatch.setattr(cuts, "SEGMENT_CONFIGURATIONS", 12)
     monkeypatch.setattr(module, "_COMMIT_EVERY", 0.0)
 
 
