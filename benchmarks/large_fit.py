@@ -48,7 +48,7 @@ plugin = MadeUp
 #: Runs the command line, then tells its CPU time without imports and the peak of its memory.
 PROGRAM = """
 import json, re, sys, time
-import numpy, scipy.linalg, zarr, icechunk, mlipstore.fit, mlipstore.planning
+import numpy, scipy.linalg, zarr, icechunk, mlipstore.fit, mlipstore.forecast
 began = time.process_time()
 from mlipstore_cli.app import app
 app(sys.argv[1:], standalone_mode=False)

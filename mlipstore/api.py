@@ -24,7 +24,7 @@ from .export import ExportResult, export
 from .export_data import DataExport, export_data
 from .features import Feature, StoredBaseline, aliases, computed
 from .featurize import FeaturizeResult, featurize
-from .fit import FitPlan, FitResult, fit, prepare
+from .fit import FitResult, fit, prepare
 from .ingest import IngestResult, ingest
 from .kept.compute import FactorResult, factor
 from .kept.compute import load as load_factors
@@ -36,6 +36,7 @@ from .kept.select import SelectResult, select
 from .kept.uncertainty import Calibration, uncertainty
 from .model import Model
 from .pipeline import resolve
+from .plans import FitPlan
 from .predict import PredictResult, predict
 from .reading import ReadOptions
 from .replay import ReplayResult, replay

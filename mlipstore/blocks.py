@@ -22,8 +22,8 @@ from .computing import type_index
 from .curation.query import Selection, select
 from .device import Cpu, Device, picked, rows_at
 from .errors import DamagedStoreError, SettingsError
-from .features import Feature, StoredBaseline
-from .featurize import PART_BYTES, missing, parts
+from .features import Feature, StoredBaseline, missing
+from .featurize import PART_BYTES, parts
 from .index import Index, Segment, read_batch
 from .metrics import KINDS
 from .segment_labels import SegmentGroups, SegmentLabels, as_rows

@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .curation.card import load_card
-from .features import aliases
-from .featurize import missing
+from .features import aliases, missing
 from .fit import load
 from .index import LIVE, Index, read_batch
 from .matching import Rows, Unmatched, common_groups, with_code

@@ -13,6 +13,7 @@ from . import registry
 from .arrays import write_array
 from .computing import Baseline, Column, Descriptor
 from .errors import DamagedStoreError, SettingsError, StoreError, unknown_name
+from .index import Index, Segment
 from .layout import BASELINE_FILES
 from .named_files import content_of, with_content
 from .provenance import content_id
@@ -138,6 +139,12 @@ def stored_files(snapshot: Snapshot, id_: str) -> dict[str, bytes]:
 def computed(snapshot: Snapshot, path: str) -> list[str]:
     """Segments that a featurization or baseline covers, sorted."""
     return [name for name in snapshot.names(path) if name not in BASELINE_FILES]
+
+
+def missing(snapshot: Snapshot, kind: str, id_: str) -> list[Segment]:
+    """Segments that a feature or baseline does not cover yet, of those with a configuration that counts."""
+    done = set(snapshot.names(f"{kind}/{id_}")) if snapshot.exists(f"{kind}/{id_}") else set()
+    return [s for s in Index.load(snapshot).live_segments() if s.name not in done]
 
 
 def _require_id(snapshot: Snapshot, kind: str, id_: str, key: dict[str, Any]) -> None:

@@ -20,8 +20,8 @@ from .device import Device, on_host, open_device, rows_at
 from .errors import ComputeError, MlipstoreError, SettingsError, StoreError, nearest
 from .executors import Executor
 from .executors.serial import Serial
-from .features import Feature, StoredBaseline, computed, free_alias
-from .index import Index, Segment, read_batch
+from .features import Feature, StoredBaseline, computed, free_alias, missing
+from .index import Index, read_batch
 from .layout import BASELINES, CHUNK_BYTES, FEATURES
 from .leases import claim
 from .provenance import commit_metadata, new_run
@@ -30,28 +30,11 @@ from .store import Address, Repository, Snapshot, StoreConflictError, Transactio
 #: Rows of a sub-batch in memory at once, in bytes.
 PART_BYTES = 32 << 20
 #: The same for rows that are stored: as much as a chunk, so that they are still in the cache when they are copied.
-_WRITE_BYTES = CHUNK_BYTES
+WRITE_BYTES = CHUNK_BYTES
 #: Seconds between looks at a segment that another process computes, and until it is computed here as well.
 _LOOK, _PATIENCE = 0.2, 900.0
 
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class FeaturizePlan:
-    """What a featurization is going to do; pure arithmetic, nothing is computed."""
-
-    columns: int
-    rows: int
-    segments: int
-    segments_missing: int
-    configurations_missing: int
-    atoms_missing: int
-    bytes_on_disk: int
-    bytes_per_worker: int
-
-    def to_json(self) -> dict[str, int]:
-        return dict(vars(self))
 
 
 @dataclass
@@ -95,35 +78,6 @@ class _Task:
     metadata: dict[str, Any]
     wait: bool = False
     device: str = "cpu"
-
-
-def missing(snapshot: Snapshot, kind: str, id_: str) -> list[Segment]:
-    """Segments that a feature or baseline does not cover yet, of those with a configuration that counts."""
-    done = set(snapshot.names(f"{kind}/{id_}")) if snapshot.exists(f"{kind}/{id_}") else set()
-    return [s for s in Index.load(snapshot).live_segments() if s.name not in done]
-
-
-def plan(snapshot: Snapshot, feature: Feature, columns: list[Column]) -> FeaturizePlan:
-    """Rows, bytes and memory of a featurization, before it runs."""
-    every, todo = Index.load(snapshot).live_segments(), missing(snapshot, "features", feature.id)
-    m = len(columns)
-    width = 4 if feature.precision == "float32" else 8
-
-    def rows(which: list[Segment]) -> tuple[int, int]:
-        return sum(7 * s.n_configurations for s in which), sum(3 * s.n_atoms for s in which)
-
-    energy_stress, force = rows(every)
-    biggest = max((s.n_atoms for s in every), default=0)
-    return FeaturizePlan(
-        columns=m,
-        rows=energy_stress + force,
-        segments=len(every),
-        segments_missing=len(todo),
-        configurations_missing=sum(s.n_configurations for s in todo),
-        atoms_missing=sum(s.n_atoms for s in todo),
-        bytes_on_disk=m * (8 * energy_stress + width * force),
-        bytes_per_worker=10 * _WRITE_BYTES + 200 * biggest + (64 << 20),
-    )
 
 
 def check_elements(snapshot: Snapshot, elements: tuple[str, ...], what: str) -> None:
@@ -392,7 +346,7 @@ def _write_rows(group: zarr.Group, batch: Batch, descriptor: Descriptor, precisi
         "A_S": RowChunks(create_array(group, FEATURES["A_S"], (6 * n, m), 6)),
     }
     # a device is kept busy by many atoms at once, a processor by what is in its cache
-    for start, stop in parts(batch, m, _WRITE_BYTES if device.label == "cpu" else PART_BYTES):
+    for start, stop in parts(batch, m, WRITE_BYTES if device.label == "cpu" else PART_BYTES):
         part = batch.slice(start, stop)
         rows = on_host(rows_at(device, descriptor, part))
         for name, data in (("A_E", rows.energy), ("A_F", rows.force), ("A_S", rows.stress)):

@@ -25,6 +25,7 @@ from .layout import METRICS, MODELS
 from .memory import MATRICES, FitMemory, available_bytes, fit_memory, parse_bytes, require
 from .metrics import ALL, Entry
 from .passes import matrix_of
+from .plans import FitPlan
 from .provenance import commit_metadata, content_id, new_run, versions
 from .runs.runfile import Fit
 from .schema import Document, canonical, check
@@ -34,35 +35,6 @@ from .store import Repository, Snapshot
 from .weights import GroupTable
 
 Progress = passes.Progress
-
-
-@dataclass(frozen=True)
-class FitPlan:
-    """What a fit is going to do, from counts alone."""
-
-    feature: str
-    rows: int
-    columns: int
-    bytes_read: int
-    memory: FitMemory
-    allowance: int
-    #: one worker needs so long for both passes, roughly
-    seconds: float
-    solver: str
-    #: a setting that does not do what it seems to
-    note: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "feature": self.feature,
-            "rows": self.rows,
-            "columns": self.columns,
-            "bytes_read": self.bytes_read,
-            "projected_memory": self.memory.total,
-            "memory": dataclasses.asdict(self.memory),
-            "allowance": self.allowance,
-            "note": self.note,
-        }
 
 
 @dataclass

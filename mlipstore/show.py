@@ -12,8 +12,7 @@ from .audit.flags import load as load_audit
 from .audit.flags import stored_audit
 from .curation.card import load_card
 from .errors import SettingsError, unknown_name
-from .features import aliases, other_names
-from .featurize import missing
+from .features import aliases, missing, other_names
 from .fit import load
 from .index import DELETED, LIVE, Index, segments
 from .searching.studies import Study

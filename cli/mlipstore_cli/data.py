@@ -74,7 +74,7 @@ def featurize(
     """Compute the rows of a descriptor, and a baseline, for every configuration that lacks them."""
     from mlipstore.errors import SettingsError
     from mlipstore.featurize import featurize as verb
-    from mlipstore.featurize import plan as plan_verb
+    from mlipstore.plans import featurize_plan
     from mlipstore.store import Repository
 
     from .present import emit, show_featurize, show_featurize_plan
@@ -86,7 +86,7 @@ def featurize(
     if plan:
         if feature is None:
             raise SettingsError("a plan is made for a [descriptor] table; there is none.")
-        planned = plan_verb(repository.at(), feature, feature.descriptor().columns())
+        planned = featurize_plan(repository.at(), feature, feature.descriptor().columns())
         emit(planned, json, lambda: show_featurize_plan(planned, feature, chosen.n_workers))
         return
     with Meter("featurize", "atoms", quiet) as meter:

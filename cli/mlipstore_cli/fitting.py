@@ -58,9 +58,9 @@ def fit(
     from mlipstore.errors import SettingsError
     from mlipstore.fit import fit as verb
     from mlipstore.fit import prepare
+    from mlipstore.forecast import forecast_fit
     from mlipstore.index import Index
     from mlipstore.kept.fit import fit_from_factors
-    from mlipstore.planning import forecast_fit
     from mlipstore.runs.runfile import Evaluate, Fit, PluginTable, load
     from mlipstore.store import Repository
 

@@ -24,7 +24,7 @@ def plan(
     """Memory and time of a fit of so many rows and columns, before there are data."""
     from mlipstore.cost import Rates, gemm_rate, memory_rate
     from mlipstore.errors import SettingsError
-    from mlipstore.planning import forecast
+    from mlipstore.forecast import forecast
 
     from .present import emit
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from mlipstore.cost import Rates, even_leaves, first_rows, fit_seconds, packed_bytes, reduction_seconds
 from mlipstore.fit import prepare
-from mlipstore.planning import forecast, forecast_fit
+from mlipstore.forecast import forecast, forecast_fit
 from mlipstore.runs.runfile import Fit
 from mlipstore.store import Repository
 from tests import snap_store

@@ -21,14 +21,15 @@ from mlipstore.computing import Reference, Rows
 from mlipstore.configuration import Batch
 from mlipstore.errors import ComputeError, DamagedStoreError, SettingsError
 from mlipstore.executors.serial import Serial
-from mlipstore.features import Feature, StoredBaseline
-from mlipstore.featurize import featurize, missing, parts, plan
+from mlipstore.features import Feature, StoredBaseline, missing
+from mlipstore.featurize import featurize, parts
 from mlipstore.fit import fit
 from mlipstore.index import read_batch, segments
 from mlipstore.ingest import ingest
 from mlipstore.kept.compute import factor
 from mlipstore.kept.uncertainty import uncertainty
 from mlipstore.layout import GROUPS
+from mlipstore.plans import featurize_plan
 from mlipstore.runs.runfile import Fit
 from mlipstore.store import Repository, Snapshot
 
@@ -243,7 +244,7 @@ def test_parts_hold_whole_configurations_and_all_of_them() -> None:
 def test_the_plan_is_what_happens(repository: Repository, tmp_path: Path, precision: str) -> None:
     feature = waves(precision=precision)
     columns = Waves().columns()
-    before = plan(repository.at(), feature, columns)
+    before = featurize_plan(repository.at(), feature, columns)
     assert before.segments_missing == 3 and before.configurations_missing == 50
     result = featurize(repository, feature, None)
     assert before.atoms_missing == result.atoms
@@ -253,7 +254,7 @@ def test_the_plan_is_what_happens(repository: Repository, tmp_path: Path, precis
     ]
     assert before.rows == sum(a.shape[0] for a in stored) and {a.shape[1] for a in stored} == {before.columns}
     assert before.bytes_on_disk == sum(a.nbytes for a in stored)
-    after = plan(snapshot, feature, columns)
+    after = featurize_plan(snapshot, feature, columns)
     assert (after.segments_missing, after.configurations_missing, after.atoms_missing) == (0, 0, 0)
     assert after.rows == before.rows and after.to_json()["segments"] == 3
 

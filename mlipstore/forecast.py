@@ -8,9 +8,10 @@ from typing import Any
 
 from . import registry
 from .cost import FitSeconds, Rates, even_leaves, fit_seconds, measured, packed_bytes
-from .fit import FitPlan, Problem
+from .fit import Problem
 from .memory import MATRICES, FitMemory, fit_memory
 from .passes import leaf_rows, least_rows
+from .plans import FitPlan
 
 
 @dataclass(frozen=True)
