@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .audit.run import AuditResult, audit
 from .audit.stored import apply_waivers
 from .audit.stored import store as keep_findings
-from .configuration import Batch, Configuration
 from .curation.card import CardResult, load_card, set_card
-from .curation.query import DEFAULT_COLUMNS, Selection, read_selection, table
-from .curation.query import select as selected
 from .curation.recipe import ApplyResult, Recipe, apply
 from .curation.recipe import load as load_recipe
 from .diff import Difference, diff
-from .errors import SettingsError, unknown_name
+from .errors import SettingsError
 from .executors import Executor
 from .export import ExportResult, export
 from .export_data import DataExport, export_data
-from .features import Feature, StoredBaseline, aliases, computed
+from .features import Feature, StoredBaseline, aliases
 from .featurize import FeaturizeResult, featurize
 from .fit import FitResult, fit, prepare
 from .ingest import IngestResult, ingest
@@ -47,9 +43,7 @@ from .searching.search import SearchResult, fit_of
 from .searching.search import search as run_search
 from .show import show
 from .store import Commit, Repository, Snapshot
-
-if TYPE_CHECKING:
-    from ase import Atoms
+from .views import Configurations, Group
 
 
 def open_store(path: str | os.PathLike[str], ref: str | None = None) -> Store:
@@ -315,71 +309,6 @@ class Store:
     def revert(self, version: str, back_to: bool = False) -> RevertResult:
         """Undo a version, see :func:`mlipstore.revert.revert`."""
         return revert(self.repository, version, back_to, command="Store.revert")
-
-
-class Configurations:
-    """The configurations of one version that count, or those that an expression selects; read as they are needed."""
-
-    def __init__(self, snapshot: Snapshot, selection: Selection | None = None) -> None:
-        self.snapshot, self.selection = snapshot, selection or selected(snapshot)
-
-    def __len__(self) -> int:
-        return len(self.selection)
-
-    def where(self, expression: str) -> Configurations:
-        """Those for which an expression is true, such as ``group == "surface" and max_force < 10``.
-
-        :raises SettingsError, UnknownNameError: it is no expression, or names a column that does not exist
-        """
-        chosen = selected(self.snapshot, expression, index=self.selection.index)
-        return Configurations(self.snapshot, replace(chosen, rows=chosen.rows & self.selection.rows))
-
-    def table(self, *columns: str) -> list[dict[str, Any]]:
-        """Columns of each configuration as plain values; see :mod:`mlipstore.curation.columns`."""
-        return list(table(self.selection, columns or DEFAULT_COLUMNS))
-
-    def batches(self, group: str | None = None) -> Iterator[Batch]:
-        """One batch of columns per segment (and of one group, if given).
-
-        :raises UnknownNameError: no configuration has this group
-        """
-        selection = self.selection
-        if group is not None:
-            if group not in (known := selection.groups()):
-                raise unknown_name("group", group, known)
-            names, codes = selection.index.group_codes
-            selection = replace(selection, rows=selection.rows & (codes == names.index(group)))
-        return read_selection(selection)
-
-    def __iter__(self) -> Iterator[Configuration]:
-        for batch in self.batches():
-            yield from batch
-
-    def to_ase(self, group: str | None = None) -> list[Atoms]:
-        """``ase.Atoms`` with labels attached."""
-        return [c.to_ase() for batch in self.batches(group) for c in batch]
-
-
-class Group:
-    """One featurization or baseline: its settings and its arrays."""
-
-    def __init__(self, snapshot: Snapshot, path: str) -> None:
-        self.snapshot, self.path = snapshot, path
-
-    @property
-    def attributes(self) -> dict[str, Any]:
-        return self.snapshot.attributes(self.path)
-
-    @property
-    def segments(self) -> list[str]:
-        """Segments that are computed."""
-        return computed(self.snapshot, self.path)
-
-    def to_xarray(self, segment: str | None = None) -> Any:
-        """One segment as a lazy ``xarray.Dataset``; without a name, a dictionary of all segments."""
-        if segment is not None:
-            return self.snapshot.to_xarray(f"{self.path}/{segment}")
-        return {name: self.snapshot.to_xarray(f"{self.path}/{name}") for name in self.segments}
 
 
 def _fit_settings(settings: str | Path | Mapping[str, Any] | Fit | None) -> Fit:
