@@ -20,7 +20,8 @@ class Configurations:
     """The configurations of one version that count, or those that an expression selects; read as they are needed."""
 
     def __init__(self, snapshot: Snapshot, selection: Selection | None = None) -> None:
-        self.snapshot, self.selection = snapshot, selection or select(snapshot)
+        self.snapshot = snapshot
+        self.selection = select(snapshot) if selection is None else selection  # an empty one is false
 
     def __len__(self) -> int:
         return len(self.selection)

@@ -14,6 +14,7 @@ from mlipstore.curation.query import head, select, table
 from mlipstore.errors import SettingsError, UnknownNameError
 from mlipstore.index import DELETED, Index, write_segments
 from mlipstore.store import Repository
+from mlipstore.views import Configurations
 
 NAN = float("nan")
 
@@ -217,6 +218,12 @@ def test_deleted_ones_and_tables(repository: Repository) -> None:
     assert json.dumps(rows)
     with pytest.raises(UnknownNameError):
         list(table(selection, ["colour"]))
+
+
+def test_an_expression_that_nothing_fulfils_selects_nothing(repository: Repository) -> None:
+    none = Configurations(repository.at()).where("n_atoms > 100")
+    assert len(none) == 0 and list(none) == none.table() == none.to_ase() == []
+    assert len(none.where("n_atoms > 0")) == 0
 
 
 def test_facts_are_those_of_the_segments(repository: Repository, tmp_path: Path) -> None:
