@@ -10,9 +10,11 @@ def main() -> None:
     from types import FrameType
 
     def stop(number: int, frame: FrameType | None) -> None:
-        os._exit(130)
+        os._exit(130)  # there is nothing to undo
 
-    before = signal.signal(signal.SIGINT, stop)  # until `app` takes over there is nothing to undo
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.SIG_IGN:  # as a script leaves it to what it starts in the background
+        signal.signal(signal.SIGINT, stop)  # until `app` takes over
     try:
         from .app import main as run
 

@@ -123,7 +123,8 @@ def main() -> None:
         raise KeyboardInterrupt
 
     main_thread = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGINT, stop) if main_thread else None
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN  # by who started us, who means it
+    before = signal.signal(signal.SIGINT, stop) if main_thread and not ignored else None
     _prepare_streams()
     try:
         try:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,14 @@ KINDS = [
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
     return Repository.create(tmp_path / "s.mlip").path
+
+
+@pytest.fixture(autouse=True)
+def interruptible() -> Iterator[None]:
+    """Ctrl-C as on a terminal, here and in what is started; a shell that runs tests in the background ignores it."""
+    outside = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, outside)
 
 
 def test_every_kind_of_error_is_known() -> None:
@@ -169,11 +178,10 @@ def test_ctrl_c_ends_with_one_line(tmp_path: Path, delay: float) -> None:
     assert outcome.err.strip() == "stopped. What was committed stays; the same command continues."
 
 
-@pytest.mark.parametrize("module", ["typer", "mlipstore_cli.data", "numpy", "mlipstore.ingest"])
-def test_ctrl_c_during_imports_is_quiet(tmp_path: Path, module: str) -> None:
-    """Whatever is being imported when it comes, also where an import turns it into another error."""
+def interrupted_at(module: str, *words: str | Path, first: str = "") -> subprocess.CompletedProcess[str]:
+    """A command that gets Ctrl-C as it begins to import ``module``, which makes another error of it."""
     code = (
-        "import os, signal, sys\n"
+        f"import os, signal, sys\n{first}\n"
         "class Finder:\n"
         "    def find_spec(self, name, path=None, target=None):\n"
         f"        if name == {module!r}:\n"
@@ -183,14 +191,27 @@ def test_ctrl_c_during_imports_is_quiet(tmp_path: Path, module: str) -> None:
         "                raise ImportError('half of it') from None\n"
         f"sys.modules.pop({module!r}, None)\n"
         "sys.meta_path.insert(0, Finder())\n"
-        f"sys.argv = ['mlipstore', 'ingest', {str(tmp_path / 's.mlip')!r}, {str(tmp_path)!r}]\n"
+        f"sys.argv = {['mlipstore', *map(str, words)]}\n"
         "from mlipstore_cli import main\n"
         "main()\n"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "cli")])}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+
+
+@pytest.mark.parametrize("module", ["typer", "mlipstore_cli.data", "numpy", "mlipstore.ingest"])
+def test_ctrl_c_during_imports_is_quiet(tmp_path: Path, module: str) -> None:
+    """Whatever is being imported when it comes, also where an import turns it into another error."""
+    done = interrupted_at(module, "ingest", tmp_path / "s.mlip", tmp_path)
     assert done.returncode == 130 and "Traceback" not in done.stderr, done
     assert done.stderr.strip() in ("", "stopped. What was committed stays; the same command continues.")
+
+
+@pytest.mark.parametrize("module", ["typer", "mlipstore.show"])
+def test_ctrl_c_that_is_ignored_outside_is_ignored(store: Path, module: str) -> None:
+    """As in ``nohup`` and in the background of a script: by the console script, and by what it calls."""
+    done = interrupted_at(module, "show", store, first="signal.signal(signal.SIGINT, signal.SIG_IGN)")
+    assert done.returncode == 0 and done.stderr == "" and "configurations" in done.stdout, done
 
 
 def test_ctrl_c_with_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,7 +232,7 @@ def test_ctrl_c_with_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert outcome.err.strip() == "stopped. What was committed stays; the same command continues."
 
 
-def test_an_interrupt_while_workers_start_comes_afterwards(request: pytest.FixtureRequest) -> None:
+def test_an_interrupt_while_workers_start_comes_afterwards() -> None:
     """As it comes when another thread of the process took the signal: Python's handler runs, whatever the mask."""
     steps = []
 
@@ -220,8 +241,6 @@ def test_an_interrupt_while_workers_start_comes_afterwards(request: pytest.Fixtu
         assert callable(handler)
         handler(signal.SIGINT, None)
 
-    outside = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell runs in the background
-    request.addfinalizer(lambda: signal.signal(signal.SIGINT, outside))
     with pytest.raises(KeyboardInterrupt), uninterrupted():
         interrupt()
         steps.append("to the end")
