@@ -29,6 +29,8 @@ R = TypeVar("R")
 _DEATHS = 10
 #: Seconds after which a worker of a cluster started here that has not come back is replaced; how long that may take.
 _PATIENCE, _START = 30.0, 60.0
+#: Seconds between looks at a cluster that runs elsewhere and has no workers, after which that is told, and given up.
+_LOOK, _TELL, _GIVE_UP = 1.0, 5.0, 1800.0
 _LOST = (
     "the connection to the Dask scheduler is lost. What was committed stays; run the same command again to continue."
 )
@@ -40,6 +42,7 @@ _QUIET = {
     "distributed.scheduler.work-stealing-interval": "1s",
 }
 _numbers = count()
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,8 @@ class Dask(Pooled):
     def client(self) -> Any:
         """The ``distributed.Client``, connected at the first call.
 
-        :raises ComputeError: no scheduler answers, or its workers lack mlipstore or have another version
+        :raises ComputeError: no scheduler answers, no worker has come to it for half an hour, or its workers lack
+            mlipstore or have another version
         """
         if not self._running:
             self._running.append(_connect(self.scheduler) if self.scheduler else _start(self.n_workers))
@@ -150,6 +154,7 @@ class _Calls(Pool):
         #: the number whose value is wanted here; None: of all
         self.keep: int | None = None
         self.short_since: float | None = None
+        self.deserted = _Deserted(client)
 
     def submit(self, number: int, function: Callable[[Any], Any], task: Any) -> None:
         self.start(number, -number, call_pinned, function, task, number)
@@ -172,6 +177,7 @@ class _Calls(Pool):
                 if self.client.status != "running":
                     raise ComputeError(_LOST) from None
                 self._replace_lost()
+                self.deserted.look()
         future = self.under_way[number]
         error = future.exception()
         if error is not None:
@@ -206,6 +212,45 @@ class _Calls(Pool):
             self.under_way.clear()
             if self.client.status == "running":
                 self.client.cancel(futures)
+
+
+class _Deserted:
+    """How long a cluster that runs elsewhere has had no workers: told after a while, and then given up.
+
+    :param clock: gives seconds
+    """
+
+    def __init__(self, client: Any, clock: Callable[[], float] = time.monotonic) -> None:
+        self.client, self.clock = client, clock
+        self.since: float | None = None
+        self.told = False
+
+    def look(self) -> bool:
+        """Whether there are no workers.
+
+        :raises ComputeError: there have been none for half an hour, or the scheduler is gone
+        """
+        try:
+            if self.client.cluster is not None or self.client.nthreads():
+                self.since, self.told = None, False
+                return False
+        except OSError:
+            raise ComputeError(_LOST) from None
+        now, place = self.clock(), self.client.scheduler.address
+        if self.since is None:
+            self.since = now
+        if now - self.since >= _GIVE_UP:
+            raise ComputeError(
+                f"no worker has connected to the Dask scheduler at {place} for {_GIVE_UP / 60:.0f} minutes. Start some "
+                f"(dask worker {place} --nthreads 1) and run the same command again; what was committed stays."
+            )
+        if now - self.since >= _TELL and not self.told:
+            self.told = True
+            _log.warning(
+                "no workers are connected to the Dask scheduler at %s: waiting for them, for %.0f minutes at most "
+                "(Ctrl-C ends that).", place, _GIVE_UP / 60
+            )  # fmt: skip
+        return True
 
 
 def _subtree(part: Subtree[Any]) -> Packed[Any]:
@@ -295,7 +340,11 @@ def _connect(scheduler: str) -> Any:
     except (OSError, TimeoutError, ValueError) as error:
         raise ComputeError(f"no Dask scheduler answers at {scheduler}: {error}") from None
     try:
+        _await_worker(client)
         found = client.run(_version)
+    except (ComputeError, KeyboardInterrupt):
+        client.close()
+        raise
     except Exception as error:
         client.close()
         raise ComputeError(f"the Dask workers of {scheduler} cannot import mlipstore {__version__}: {error}") from None
@@ -306,6 +355,17 @@ def _connect(scheduler: str) -> Any:
                 f"the Dask worker {worker} has mlipstore {version}, here it is {__version__}. Install the same."
             )
     return client
+
+
+def _await_worker(client: Any) -> None:
+    """Wait until there is a worker. A cluster that grows with its tasks is given one, or it would never have any."""
+    deserted = _Deserted(client)
+    if deserted.look():
+        wanted = client.submit(int, pure=False)
+        while deserted.look():
+            with suppress(TimeoutError):
+                client.wait_for_workers(1, timeout=_LOOK)
+        wanted.release()
 
 
 def _version() -> str:

@@ -1,0 +1,75 @@
+"""A Dask cluster that runs elsewhere and has no workers: they are waited for, aloud and not for ever."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from mlipstore.errors import ComputeError
+from mlipstore.executors import dask as module
+from mlipstore.executors.dask import Dask
+from tests import executor_tasks as tasks
+
+
+@pytest.fixture
+def cluster() -> Iterator[Any]:
+    """A cluster in this process that somebody else has started, without workers."""
+    distributed = pytest.importorskip("distributed", reason="needs Dask")
+    with distributed.LocalCluster(
+        n_workers=0, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0", memory_limit=0
+    ) as made:
+        yield made
+
+
+def test_it_is_told_once_and_then_given_up(caplog: pytest.LogCaptureFixture) -> None:
+    now, threads = [0.0], {"tcp://there:1": 1}
+    client = SimpleNamespace(cluster=None, nthreads=threads.copy, scheduler=SimpleNamespace(address="tcp://there:8786"))
+    deserted = module._Deserted(client, lambda: now[0])
+    for end, found in ((10.0, True), (20.0, False)):
+        assert deserted.look() is False
+        client.nthreads = dict
+        for now[0] in (end, end + 4.9, end + 5.0, end + 60.0, end + 1799.0):
+            assert deserted.look() is True
+            assert len(caplog.messages) == (now[0] >= end + 5.0)
+        assert "at tcp://there:8786: waiting for them, for 30 minutes at most (Ctrl-C" in caplog.messages[0]
+        if found:
+            caplog.clear()
+            client.nthreads = threads.copy
+    now[0] = 20.0 + 1800.0
+    with pytest.raises(
+        ComputeError, match=r"tcp://there:8786 for 30 minutes. Start some \(dask worker tcp://there:8786"
+    ):
+        deserted.look()
+
+
+def test_no_worker_ever(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_GIVE_UP", 0.0)
+    with pytest.raises(ComputeError, match="no worker has connected"):
+        list(Dask(scheduler=cluster.scheduler_address).map(tasks.square, range(3)))
+
+
+def test_a_worker_that_comes_late(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes when the message does; the same again when it has gone."""
+    monkeypatch.setattr(module, "_TELL", 0.0)
+    told: list[str] = []
+
+    class Start(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            told.append(record.getMessage())
+            cluster.scale(1)
+
+    handler, log = Start(), logging.getLogger(module.__name__)
+    log.addHandler(handler)
+    executor = Dask(scheduler=cluster.scheduler_address)
+    try:
+        assert list(executor.map(tasks.square, range(3))) == [0, 1, 4]
+        assert len(told) == 1 and cluster.scheduler_address in told[0]
+        cluster.scale(0)
+        assert list(executor.map(tasks.square, range(3))) == [0, 1, 4]
+    finally:
+        log.removeHandler(handler)
+        executor.close()
