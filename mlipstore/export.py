@@ -11,6 +11,7 @@ import numpy as np
 from . import registry
 from .configuration import Batch
 from .errors import ComputeError
+from .files import require_free
 from .index import Index, read_batch
 from .model import Model
 from .store import Repository, Snapshot
@@ -34,17 +35,24 @@ def export(
     prefix: str | Path | None = None,
     check: int = 20,
     ref: str | None = None,
+    force: bool = True,
 ) -> ExportResult:
     """Write a model in another program's format.
 
     :param prefix: path without suffix; default the model's name
     :param check: run the program on up to this many configurations of the store and compare; 0 = no check
+    :param force: replace files that are there
+    :raises SettingsError: there are some, and they are not to be replaced
     :raises ComputeError: the program gives other numbers than the model
     """
     snapshot = repository.at(ref)
     loaded = Model.load(snapshot, model)
     exporter = registry.make("exporters", format, {})
-    files = exporter.write(loaded, Path(prefix or loaded.name))
+    place = Path(prefix or loaded.name)
+    if not force:
+        for suffix in exporter.suffixes:
+            require_free(place.with_name(place.name + suffix))
+    files = exporter.write(loaded, place)
     result = ExportResult(files)
     if check:
         batch = sample(snapshot, check)

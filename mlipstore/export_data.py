@@ -15,7 +15,7 @@ from .configuration import Configuration
 from .curation.columns import SplitOf
 from .curation.query import Selection, read_selection, select
 from .errors import SettingsError, StoreError, listed, nearest
-from .files import unwritable
+from .files import require_free, unwritable
 from .store import Repository
 from .writing import Writer, WriteReport
 
@@ -49,14 +49,16 @@ def export_data(
     ref: str | None = None,
     split: SplitOf | None = None,
     progress: Callable[[int, int], None] | None = None,
+    force: bool = False,
 ) -> DataExport:
     """Write configurations that count.
 
     :param format: name of a writer: ``extxyz``, ``ase-db``, ``fitsnap``, ``n2p2``
-    :param output: file (or folder, for ``fitsnap``) that does not exist yet; default the name of the store
+    :param output: file (or folder, for ``fitsnap``); default the name of the store
     :param where: only those for which this expression is true
     :param split: gives its column ``split`` a meaning
-    :raises SettingsError: nothing is selected, or something is there already
+    :param force: replace a file that is there; never a folder
+    :raises SettingsError: nothing is selected, or something is there that is not to be replaced
     :raises StoreError: it cannot be written
     """
     writer: Writer = registry.make("writers", format, {})
@@ -66,10 +68,12 @@ def export_data(
     groups = list(selection.groups())
     name = str(repository.path).rstrip("/").rpartition("/")[2]
     path = Path(output) if output is not None else Path(Path(name).stem + (writer.suffix or f"-{format}"))
-    if path.exists() or path.is_symlink():
-        raise SettingsError(f"{path} exists. Choose another name with --output, or remove it.")
+    if path.is_dir():
+        raise SettingsError(f"{path} is a folder that exists. Choose another name with --output, or remove it.")
+    if not force:
+        require_free(path)
     report = WriteReport()
-    with _whole(path) as part:
+    with _whole(path, force) as part:
         n = writer.write(_configurations(selection, progress), groups, part, report)
         if not n:
             raise SettingsError(f"{format} can hold none of the {len(selection):,}: {listed(report.left_out)}.")
@@ -102,16 +106,19 @@ def _configurations(selection: Selection, progress: Callable[[int, int], None] |
 
 
 @contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """A name beside ``path`` to write a file or a folder to; it gets its name when it is whole."""
+def _whole(path: Path, force: bool) -> Iterator[Path]:
+    """A name beside ``path`` to write a file or a folder to; it gets its name when it is whole.
+
+    :param force: also in the place of a file
+    """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         _remove(part)
         path.parent.mkdir(parents=True, exist_ok=True)
         yield part
-        if path.exists():
+        if path.exists() and not force:
             raise StoreError(f"{path} was made by another process meanwhile. Choose another name with --output.")
-        part.rename(path)
+        part.replace(path)
     except StoreError:
         raise
     except OSError as error:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from .errors import StoreError
+from .errors import SettingsError, StoreError
 
 
 @contextmanager
@@ -28,6 +28,15 @@ def written_whole(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # the folder itself may be out of reach, which was told above
             part.unlink(missing_ok=True)
+
+
+def require_free(path: Path) -> None:
+    """Nothing is at ``path`` that a file written there would take the place of.
+
+    :raises SettingsError: something is; it can be replaced by ``--force``
+    """
+    if path.exists() or path.is_symlink():
+        raise SettingsError(f"{path} exists. Choose another name, or --force to replace it.")
 
 
 def unwritable(path: Path, error: OSError) -> StoreError:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .common import ExecutorName, Json, Quiet, Ref, Store, Workers, command_line, executor
+from .common import ExecutorName, Json, Quiet, Ref, Store, Workers, command_line, executor, require_free
 from .of_files import Format, reads_files, require_plain
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def audit(
     recipe: Annotated[
         str | None, typer.Option(metavar="FILE.toml", help="Write corrections for mlipstore apply into this file.")
     ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file of --recipe.")] = False,
     waive: Annotated[
         str | None, typer.Option(metavar="CHECK", help="Let findings of a check not count (needs --reason).")
     ] = None,
@@ -74,6 +75,7 @@ def audit(
         raise SettingsError(
             "--recipe is made of all checks of the newest version. Leave out --ref, --where and --check."
         )
+    require_free(recipe, force)
     if stored:
         require_plain(options, format)
     chosen = executor(executor_name, workers)
@@ -117,12 +119,10 @@ def _write_recipe(result: AuditResult, place: str) -> str:
 
     from mlipstore.audit.propose import propose
     from mlipstore.curation.recipe import text
-    from mlipstore.errors import SettingsError, counted
+    from mlipstore.errors import counted
     from mlipstore.files import written_whole
 
     path = Path(place)
-    if path.exists():
-        raise SettingsError(f"{place} is there already. Give another file, or remove it.")
     made, notes = propose(result.findings, "".join(c if c.isalnum() else "_" for c in path.stem)[:40])
     if made is None:
         return "nothing that a recipe could correct"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .common import Json, Quiet, Ref, Store
+from .common import Force, Json, Quiet, Ref, Store, require_free
 from .fitting import Model, Units
 from .of_files import Format, reads_files
 
@@ -39,6 +39,7 @@ def select(
         list[str] | None, typer.Option(help="Choose from this group of the store, which was not fitted (repeatable).")
     ] = None,
     output: Annotated[str | None, typer.Option("--output", "-o", help="extxyz file for the picks, best first.")] = None,
+    force: Force = False,
     format: Format = None,
     options: ReadOptions,
     units: Units = None,
@@ -53,6 +54,7 @@ def select(
     from .present import Meter, emit
     from .present_choosing import show_select
 
+    require_free(output, force)
     with Meter("rows", "configurations", quiet) as meter:
         result = verb(
             Repository.open(store), model, sources or (), number, method, per, distance, group or (), output, options,

@@ -21,6 +21,7 @@ Ref = Annotated[
     str | None, typer.Option("--ref", help="Version to read: branch, tag, snapshot id or time, e.g. 2026-11-20T10:00.")
 ]
 Workers = Annotated[int, typer.Option("--workers", "-j", help="Worker processes; 0 = one per processor.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace a file that is there.")]
 ExecutorName = Annotated[str, typer.Option("--executor", help="Where work runs: serial, processes, dask or mpi.")]
 Scheduler = Annotated[
     str | None, typer.Option(metavar="ADDRESS", help="Dask scheduler to use, instead of starting workers here.")
@@ -38,6 +39,19 @@ def pairs(values: list[str] | None, option: str, form: str = "GROUP=VALUE") -> d
             raise SettingsError(f"{option} {text!r} is not {form}.")
         out[key] = value
     return out
+
+
+def require_free(output: str | None, force: bool) -> None:
+    """Refuse to write over a file, before any work is done for it.
+
+    :raises SettingsError: it exists, and is not to be replaced
+    """
+    from pathlib import Path
+
+    from mlipstore.files import require_free as check
+
+    if output is not None and not force:
+        check(Path(output))
 
 
 def command_line() -> str:

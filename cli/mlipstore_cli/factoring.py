@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .common import ExecutorName, Json, Quiet, Ref, Scheduler, Store, Workers, command_line, executor
+from .common import (
+    ExecutorName,
+    Force,
+    Json,
+    Quiet,
+    Ref,
+    Scheduler,
+    Store,
+    Workers,
+    command_line,
+    executor,
+    require_free,
+)
 
 if TYPE_CHECKING:
     from mlipstore.runs.runfile import Fit
@@ -98,6 +110,7 @@ def search(
     output: Annotated[
         str | None, typer.Option("--output", "-o", help="TOML file for the [fit] table of the picked point.")
     ] = None,
+    force: Force = False,
     name: Annotated[str | None, typer.Option(help="Fit the picked point and store the model by this name.")] = None,
     units: Units = None,
     workers: Workers = 0,
@@ -124,6 +137,7 @@ def search(
     from .progress import Meter
     from .tables import next_step, say
 
+    require_free(output, force)
     settings, unit = fit_settings(config, features)
     run = load(config)
     found = run.search or Search()  # which varies all energy and force weights

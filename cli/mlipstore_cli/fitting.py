@@ -6,7 +6,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .common import ExecutorName, Json, Quiet, Ref, Scheduler, Store, Workers, command_line, executor
+from .common import (
+    ExecutorName,
+    Force,
+    Json,
+    Quiet,
+    Ref,
+    Scheduler,
+    Store,
+    Workers,
+    command_line,
+    executor,
+    require_free,
+)
 from .of_files import Format, ZeroStress, reads_files
 from .planning import plan as plan_counts
 
@@ -127,6 +139,7 @@ def predict(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="File or folder with configurations.")],
     *,
     output: Annotated[str | None, typer.Option("--output", "-o", help="extxyz file for the predictions.")] = None,
+    force: Force = False,
     format: Format = None,
     options: ReadOptions,
     zero_stress: ZeroStress = "missing",
@@ -144,6 +157,7 @@ def predict(
 
     from .present import emit, show_predict
 
+    require_free(output, force)
     loaded = Loaded.load(Repository.open(store).at(ref), model)
     result = verb(loaded, source, output, options, format, zero_stress, executor(executor_name, workers, scheduler))
     emit(result, json, lambda: show_predict(result, units or "standard"))
@@ -159,8 +173,9 @@ def export(
     ] = "lammps-snap",
     output: Annotated[
         str | None,
-        typer.Option("--output", "-o", help="Path, of a model without suffix. Nothing is overwritten by data."),
+        typer.Option("--output", "-o", help="Path, of a model without suffix; default the name of the model or store."),
     ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that are there (never a folder).")] = False,
     where: Annotated[
         str | None, typer.Option("--where", "-w", help="Only these configurations, e.g. 'group == \"surface\"'.")
     ] = None,
@@ -192,7 +207,7 @@ def export(
         repository = Repository.open(store)
         split = None if model is None else split_of(refit(repository, model, ref, check_memory=False))
         with Meter("export", "configurations", quiet) as meter:
-            data = export_data(repository, format, output, where, ref, split, meter)
+            data = export_data(repository, format, output, where, ref, split, meter, force)
         emit(data, json, lambda: show_data_export(data))
         return
     if format not in registry.names("exporters"):
@@ -205,7 +220,7 @@ def export(
         )
     if where is not None:
         raise SettingsError("--where chooses configurations; a model is exported whole.")
-    result = verb(Repository.open(store), model, format, output, check, ref)
+    result = verb(Repository.open(store), model, format, output, check, ref, force)
     emit(result, json, lambda: show_export(result))
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from .common import ExecutorName, Json, Quiet, Scheduler, Workers, command_line, executor
+from .common import ExecutorName, Force, Json, Quiet, Scheduler, Workers, command_line, executor, require_free
 
 
 def run(
@@ -36,18 +36,16 @@ def run(
 def from_fitsnap(
     file: Annotated[str, typer.Argument(metavar="FILE.in", help="A FitSNAP input file.")],
     output: Annotated[str | None, typer.Option("--output", "-o", help="Run file to write; default on stdout.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace an existing run file.")] = False,
+    force: Force = False,
 ) -> None:
     """Turn a FitSNAP input into one commented run file."""
-    from mlipstore.errors import SettingsError
     from mlipstore.files import written_whole
     from mlipstore.fitsnap.convert import convert
 
     if output is None:
         typer.echo(convert(file), nl=False)
         return
-    if Path(output).exists() and not force:
-        raise SettingsError(f"{output} exists. Choose another name, or --force to replace it.")
+    require_free(output, force)
     text = convert(file, output)
     with written_whole(Path(output)) as part:
         part.write_text(text, encoding="utf-8")

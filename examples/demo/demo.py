@@ -179,7 +179,7 @@ def main() -> None:
         """The model as files for LAMMPS. They are checked at once: LAMMPS, started apart, computes configurations
         of the store with these files, and the numbers have to be those of the model.""",
     )
-    demo.run(f"mlipstore export {STORE} {MODEL} --format lammps-snap --output lammps/{MODEL}")
+    demo.run(f"mlipstore export {STORE} {MODEL} --format lammps-snap --output lammps/{MODEL} --force")
 
     demo.step(
         "Use it in LAMMPS",
@@ -200,7 +200,7 @@ def main() -> None:
         them, the model predicts them.""",
     )
     demo.run("python label_frames.py lammps/melt.dump melt.xyz")
-    demo.run(f"mlipstore predict {STORE} {MODEL} melt.xyz --output melt-predicted.xyz")
+    demo.run(f"mlipstore predict {STORE} {MODEL} melt.xyz --output melt-predicted.xyz --force")
 
     demo.step("Nothing is forgotten", "The store knows what was done, and can do it again to the last bit.")
     demo.run(f"mlipstore log {STORE}")

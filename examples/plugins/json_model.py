@@ -16,9 +16,11 @@ from mlipstore.registry import settings_of
 class JsonModel:
     """``X.model.json``: the descriptor with its settings, the coefficients in eV, the constants in eV per atom."""
 
+    suffixes = (".model.json",)
+
     def write(self, model: Model, prefix: Path) -> list[Path]:
         """Write the files; their paths."""
-        path = prefix.with_name(f"{prefix.name}.model.json")
+        path = prefix.with_name(prefix.name + self.suffixes[0])
         content = {
             "descriptor": settings_of(model.descriptor),
             "constants": model.constants,

@@ -39,6 +39,7 @@ class LammpsSnap:
     are written beside it.
     """
 
+    #: endings of the files, put behind the prefix
     suffixes = (".snapcoeff", ".snapparam", ".mod")
 
     def write(self, model: Model, prefix: Path) -> list[Path]:

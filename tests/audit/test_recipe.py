@@ -122,7 +122,7 @@ def test_dry_run(store: Path, file: Path) -> None:
 def test_a_recipe_is_not_overwritten(store: Path, file: Path) -> None:
     text = file.read_text()
     outcome = run("audit", store, "--workers", 1, "--recipe", file)
-    assert outcome.code == 2 and "there already" in outcome.err and file.read_text() == text
+    assert outcome.code == 2 and "--force" in outcome.err and file.read_text() == text
 
 
 def test_text_and_back(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from ase.io import read
 
 from ..robustness.sources import done, frames, run, write_extxyz
 
@@ -72,5 +73,7 @@ def test_export_of_configurations(store: Path, tmp_path: Path) -> None:
     ]:
         outcome = run("export", store, *words)
         assert outcome.code == 2 and said in outcome.err, words
+    done("export", store, "--format", "extxyz", "--force", "-o", tmp_path / "b.xyz")
+    assert len(read(tmp_path / "b.xyz", ":")) == 6 and not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
     facts = json.loads(done("export", store, "--format", "fitsnap", "-o", tmp_path / "J", "--json").out)
     assert facts["format"] == "fitsnap-json" and facts["configurations"] + sum(facts["left_out"].values()) == 6

@@ -35,6 +35,37 @@ def predict_into_a_file_as_a_folder(p: Place) -> Words:
     return ["predict", p.store, "model", p.xyz(), "-o", p.file("file", "precious") / "out.xyz"]
 
 
+@case(2, "out.xyz exists", "--force")
+def predict_over_a_file(p: Place) -> Words:
+    return ["predict", p.store, "model", p.xyz(), "-o", p.file("out.xyz", "precious")]
+
+
+@case(2, "out.mod exists", "--force")
+def export_over_a_file(p: Place) -> Words:
+    return ["export", p.store, "model", "-o", p.file("out.mod", "precious").with_suffix("")]
+
+
+@case(2, "out.xyz exists", "--force")
+def export_configurations_over_a_file(p: Place) -> Words:
+    return ["export", p.store, "--format", "extxyz", "-o", p.file("out.xyz", "precious")]
+
+
+@case(2, "folder", "--output")
+def export_configurations_over_a_folder(p: Place) -> Words:
+    return ["export", p.store, "--format", "extxyz", "--force", "-o", p.file("out/precious", "precious").parent]
+
+
+@case(2, "out.xyz exists", "--force")
+def select_over_a_file(p: Place) -> Words:
+    return ["select", p.store, "model", p.xyz(), "-o", p.file("out.xyz", "precious")]
+
+
+@case(2, "bad.toml exists", "--force")
+def search_over_its_own_run_file(p: Place) -> Words:
+    file = p.changed("[fit]", "[fit]")
+    return ["search", p.store, "-c", file, "-o", file]
+
+
 @case(1, "gone.xyz")
 def predict_a_file_that_is_not_there(p: Place) -> Words:
     return ["predict", p.store, "model", p.folder / "gone.xyz", "-o", p.folder / "out.xyz"]
