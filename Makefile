@@ -19,7 +19,7 @@ EXTENDED = MLIPSTORE_FLIPS=500 MLIPSTORE_WRITERS=8 MLIPSTORE_COMMITS=50
 PARTS = damage faults interleaving readers-folder readers-s3 writers-folder writers-s3 killed-folder killed-s3
 PASSED := .extended/$(shell (git rev-parse HEAD; git diff HEAD) 2>/dev/null | git hash-object --stdin 2>/dev/null)
 
-.PHONY: help demo test test-all extended $(PARTS:%=extended-%) fuzz test-icechunk2 lint format docs setup clean
+.PHONY: help demo test test-all extended $(PARTS:%=extended-%) extended-radosgw fuzz test-icechunk2 lint format docs setup clean
 .DEFAULT_GOAL := help
 
 help:
@@ -66,6 +66,15 @@ $(PASSED)/killed-%: CHOSEN = tests/sharing/test_writers.py -k 'killed and $(last
 $(PARTS:%=$(PASSED)/%): | $(READY)
 	$(EXTENDED) $(ONE_THREAD) $(PY) -m pytest $(CHOSEN) --durations=5 $(PYTEST_ARGS)
 	@mkdir -p $(@D) && touch $@
+
+#: Another S3 server that runs already: MLIPSTORE_S3 is its address, the credentials are those of the environment.
+extended-radosgw: $(READY)
+	@: $${MLIPSTORE_S3:?is the address of the server, such as http://127.0.0.1:8000, see docs/sharing.md} \
+	   $${AWS_ACCESS_KEY_ID:?is not set} $${AWS_SECRET_ACCESS_KEY:?is not set}
+	$(ONE_THREAD) $(PY) -m pytest tests/sharing/test_places.py tests/sharing/test_copies.py $(PYTEST_ARGS)
+	$(EXTENDED) $(ONE_THREAD) $(PY) -m pytest tests/sharing/test_faults.py $(PYTEST_ARGS)
+	$(EXTENDED) $(ONE_THREAD) $(PY) -m pytest tests/sharing/test_writers.py tests/sharing/test_readers.py -k s3 \
+	    --durations=5 $(PYTEST_ARGS)
 
 fuzz: $(READY)
 	$(ONE_THREAD) $(PY) -m tests.fuzz $(FUZZ_ARGS)

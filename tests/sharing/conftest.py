@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from secrets import token_hex
 
 import pytest
 
 from mlipstore.store import Repository
 
 from ..small_store import plugins, small_store
-from .servers import make_bucket, s3_server
+from .servers import OTHER, make_bucket, remove_bucket, s3_server
 
 _numbers = itertools.count(1)
 
@@ -24,9 +25,14 @@ def s3() -> Iterator[str]:
 
 
 @pytest.fixture
-def bucket(s3: str) -> str:
-    """A new bucket, as ``s3://name``."""
-    return make_bucket(f"bucket{next(_numbers)}")
+def bucket(s3: str) -> Iterator[str]:
+    """A new bucket, as ``s3://name``; on a server that stays it is removed again."""
+    if not OTHER:
+        yield make_bucket(f"bucket{next(_numbers)}")
+        return
+    made = make_bucket(f"mlipstore-{token_hex(6)}")
+    yield made
+    remove_bucket(made)
 
 
 @pytest.fixture(scope="session")

@@ -88,6 +88,7 @@ def proxy(upstream: str) -> Iterator[Proxy]:
 
 class _Forward(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # head and body are two writes, and the second is not to wait for an answer
     server: Proxy
 
     def log_message(self, format: str, *args: Any) -> None:
