@@ -11,7 +11,7 @@ from .tables import alike, counted, next_step, number, say, table
 
 _LABELS = {"energy": "energy", "force": "forces", "stress": "stress"}
 #: Lines of each table that people get; ``--json`` has all.
-_GROUPS, _MOVED, _WORST = 60, 8, 5
+_GROUPS, _MOVED, _WORST, _REMOVALS = 60, 8, 5, 3
 
 
 def show_comparison(result: Any, everything: bool) -> None:
@@ -52,6 +52,22 @@ def _only(result: Any) -> None:
                 parts.append(f"{result.similar.turned[i]:,} with the distances of one of {other}, in other coordinates")
         if n and parts:
             say(f"  of the {n:,} only in {name}: {', '.join(parts)}")
+        _removed(result.removed[1 - i], "BA"[i])
+
+
+def _removed(found: Any, name: str) -> None:
+    """What is not there because somebody took it out."""
+    if not found.configurations:
+        return
+    known = sum(r.configurations for r in found.removals)
+    parts = [f"{r.configurations:,} by {r.version[:8]} of {r.time[:10]} ({_printable(r.message)})"
+             for r in found.removals[:_REMOVALS]]  # fmt: skip
+    rest = found.configurations - sum(r.configurations for r in found.removals[:_REMOVALS])
+    if rest and parts:
+        parts.append(f"{rest:,} by other versions" if known == found.configurations else f"{rest:,} earlier")
+    said = f": {', '.join(parts)}" if parts else ""
+    lacking = counted(found.configurations, "configuration was", "configurations were")
+    say(f"  {lacking} removed from {name}{said}; ingest leaves them out")
 
 
 def _groups(result: Any, everything: bool) -> None:
@@ -129,13 +145,19 @@ def _next(result: Any) -> None:
             next_step("audit", side["store"] or side["name"], *version,
                       or_else=f"   and of {other['name']}: physics tells whose labels are right")  # fmt: skip
         return
-    for side, other, fresh, key in ((*sides, result.only_second, "only_second"),
-                                    (*sides[::-1], result.only_first, "only_first")):  # fmt: skip
+    for side, other, fresh, key, gone in (
+        (*sides, result.only_second, "only_second", result.removed[0]),
+        (*sides[::-1], result.only_first, "only_first", result.removed[1]),
+    ):
         if not side["store"] or other["store"] or side["name"] != side["store"] or not other["name"].isprintable():
             continue
         lacking = [c.kind for c in result.labels if c.group == "*" and getattr(c, key)]
-        if fresh:
+        if fresh > gone.configurations:
             next_step("ingest", side["store"], other["name"])
+            return
+        if fresh:
+            where = next((r.where for r in gone.removals if r.where and r.where.isprintable()), "EXPRESSION")
+            next_step("restore", side["store"], "--where", where, or_else="   if they are to count again")
             return
         if lacking:
             has = {"energy": "has_energy", "force": "has_forces", "stress": "has_stress"}[lacking[0]]

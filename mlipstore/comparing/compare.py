@@ -22,6 +22,7 @@ from ..metrics import KINDS
 from ..reading import ReadOptions
 from .explain import Explanation, explain
 from .labels import SharedLabels, shared_labels
+from .removed import Removed, removed
 from .sides import Side, opened
 from .similar import Similar, similar
 
@@ -94,6 +95,7 @@ class DataComparison:
 
     :param first, second: name, version, and numbers of configurations, atoms and groups of each side
     :param copies: of those without a partner, how many are further copies of shared ones, on each side
+    :param removed: of those that only the other side has, how many were removed from each side, and when
     :param moved: how many went from which group to which, the most first
     :param parts: how many shared ones are of which part of a model on each side, "" where it has no such model
     """
@@ -105,6 +107,7 @@ class DataComparison:
     only_first: int = 0
     only_second: int = 0
     copies: tuple[int, int] = (0, 0)
+    removed: tuple[Removed, Removed] = (Removed(), Removed())
     similar: Similar | None = None
     groups: dict[str, GroupShare] = field(default_factory=dict)
     labels: list[LabelChange] = field(default_factory=list)
@@ -132,6 +135,7 @@ class DataComparison:
         return {
             **{k: v for k, v in plain.items() if k != "labels"},
             "labels": [c.to_json() for c in self.labels],
+            "removed": [r.to_json() for r in self.removed],
             "moved": [{"from": a, "to": b, "configurations": n} for a, b, n in self.moved],
             "parts": [{"first": a, "second": b, "configurations": n} for a, b, n in self.parts],
             "agree": self.agree,
@@ -201,6 +205,7 @@ class _Comparison:
         if model is not None:
             self._parts(labels, model)
         self._copies(labels, left)
+        self.out.removed = removed(self.one, self.two, left[1]), removed(self.two, self.one, left[0])
         if look_alike:
             self.out.similar = similar((self.one, self.two), (left[0], left[1]), self._progress)
         return self.out

@@ -86,6 +86,28 @@ def test_who_is_shared(store: Path, changed: list[Configuration], tmp_path: Path
     assert (back.only_first, back.only_second, back.copies, back.similar) == (4, 5, (1, 0), None)
 
 
+def test_what_was_removed(first: Path, changed: list[Configuration], tmp_path: Path) -> None:
+    """It is told by which version, and how it comes back; what is new as well is ingested."""
+    store, walk = tmp_path / "r.mlip", "group == 'walk'"
+    done("ingest", store, first, "--quiet")
+    version = json.loads(done("remove", store, "--where", walk, "--json").out)["snapshot"]
+    done("remove", store, "--where", "group == 'hot' and frame < 0")  # nothing
+    n = len(of(changed, "walk"))
+    result = compare_data(first, store, look_alike=False)
+    (removal,) = result.removed[1].removals
+    assert (result.only_first, result.removed[1].configurations, result.removed[0].configurations) == (n, n, 0)
+    assert (removal.version, removal.where, removal.configurations) == (version, walk, n)
+    lines = done("compare-data", first, store).out.splitlines()
+    assert any(f"{n} configurations were removed from B: {n} by {version[:8]}" in line for line in lines)
+    assert lines[-1].startswith("next: mlipstore restore") and "walk" in lines[-1]
+    new = deepcopy(changed[0])
+    new.positions = new.positions + 0.1 * np.random.default_rng(4).normal(size=new.positions.shape)
+    more = other(tmp_path, [*changed, new])
+    assert run("compare-data", store, more).out.splitlines()[-1] == f"next: mlipstore ingest {store} {more}"
+    done("restore", store, "--where", walk)
+    assert compare_data(first, store, look_alike=False).equal
+
+
 def test_energies_of_another_zero(store: Path, changed: list[Configuration], tmp_path: Path) -> None:
     for c in changed:
         c.energy += 1.25 * len(c)
