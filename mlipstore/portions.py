@@ -76,7 +76,8 @@ def plan(
                 f"there is no such file or folder. {near}Check the path, and from where it counts.", str(path)
             )
         name, reader = reader_for(path, options, format)
-        files = list(map(str, reader.files(path)))
+        names = getattr(reader, "names", None)
+        files = list(map(str, reader.files(path))) if names is None else names(path)
         if not files:
             raise InputError(f"no files of format {name} in it.", str(path))
         total += len(files)

@@ -13,6 +13,8 @@ A reader is one file in ``mlipstore/readers/`` with a frozen dataclass called ``
 
     plugin = MyFormat
 
+A reader of many small files may have ``names(path) -> list[str]``, the same as ``files`` but faster.
+
 ``read`` gets one entry of ``files``; ``root`` is what the user named (``files`` was called with it), so that a group
 can be the folder below it. ``read`` streams, converts to internal units, raises :class:`InputError` naming the file,
 the frame and the line, and never loses a label silently: what it had to assume goes to ``report.assume``, what it met
@@ -22,6 +24,7 @@ numbers, stress conventions, missing values). Which reader takes a path: :func:`
 
 from __future__ import annotations
 
+import fnmatch
 import os
 import re
 from collections import deque
@@ -166,19 +169,25 @@ def below(path: Path, *patterns: str) -> list[Path]:
 
     :raises InputError: nothing there, or no file matches
     """
-    import fnmatch
+    return list(map(Path, names_below(path, *patterns)))
 
+
+def names_below(path: Path, *patterns: str) -> list[str]:
+    """:func:`below` as strings: to make a :class:`~pathlib.Path` takes as long as to open a small file."""
     if not path.is_dir():
         if not path.exists():
             raise InputError("there is no such file or folder.", str(path))
-        return [path]
+        return [str(path)]
+    matches = re.compile("|".join(fnmatch.translate(os.path.normcase(p)) for p in patterns)).match
     found = []
     for folder, names in walk(path):
-        found += [(folder, n) for n in names if any(fnmatch.fnmatch(plain_name(n), p) for p in patterns)]
+        found += [(folder, n) for n in names if matches(os.path.normcase(plain_name(n)))]
     if not found:
         raise InputError(f"no file matches {listed(patterns)} in this folder.", str(path))
-    bases = {folder: Path(folder) for folder, _ in found}
-    return [bases[folder] / n for folder, n in sorted(found)]
+    bases = {
+        folder: os.path.join(Path(folder), "").removeprefix(f".{os.sep}") for folder, _ in found
+    }  # as a Path is written
+    return [bases[folder] + n for folder, n in sorted(found)]
 
 
 def plain_name(name: str) -> str:

@@ -23,7 +23,7 @@ import numpy as np
 from ..configuration import F8, Batch, Configuration
 from ..errors import InputError, listed, nearest
 from ..labels import atomic_numbers, checked, number, of_types, place_of, stress_unit, symmetric_stress, table
-from ..reading import ReadOptions, ReadReport, below, group_name
+from ..reading import ReadOptions, ReadReport, below, group_name, names_below
 from ..units import LAMMPS_BAR_PER_EV_A3, factor
 from ._fitsnap_runs import read_run
 
@@ -190,6 +190,10 @@ class FitsnapJson:
     def files(self, path: Path) -> list[Path]:
         """All ``*.json`` below a folder, by group folder then file name as strings."""
         return below(path, "*.json")
+
+    def names(self, path: Path) -> list[str]:
+        """:meth:`files` as strings."""
+        return names_below(path, "*.json")
 
     def read(self, path: Path, report: ReadReport, root: Path | None = None) -> Iterator[Configuration]:
         """The configuration of one file (or several, where ``Data`` lists several)."""

@@ -37,6 +37,9 @@ GOOD: dict[str, str | bytes] = {
     "whole numbers": fitsnap_text(11, Energy=-3, Lattice=[[4, 0, 0], [0, 4, 0], [0, 0, 4]]),
     "exponents": fitsnap_text(12, Energy=None).replace('"AtomTypes"', '"Energy": 1E-01, "AtomTypes"'),
     "17 digits": fitsnap_text(13, Energy=-0.12345678901234567e-3),
+    "minus zero": fitsnap_text(15).replace("[0.0,", "[-0,").replace(" 0.0,", " -0 ,").replace("0.0]", "-0]"),
+    "minus zero with a point": fitsnap_text(16).replace("[0.0,", "[-0.0,").replace(" 0.0,", " -0e0,"),
+    "energy minus zero": fitsnap_text(17, Energy=None).replace('"AtomTypes"', '"Energy": -0, "AtomTypes"'),
     "energy last": fitsnap_text(14, Energy=None).removesuffix("}]}}") + ', "Energy": -1.5}]}}',
 }
 DIFFERENT: dict[str, str | bytes] = {
@@ -48,7 +51,7 @@ DIFFERENT: dict[str, str | bytes] = {
     "no stress": fitsnap_text(0, Stress=None),
     "null energy": fitsnap_text(0, Energy=None).replace('"AtomTypes"', '"Energy": null, "AtomTypes"'),
     "energy NaN": fitsnap_text(0, Energy=float("nan")),
-    "minus zero": fitsnap_text(0).replace("[0.0,", "[-0,"),
+    "minus zero and more": fitsnap_text(0).replace("[0.0,", "[-0x,"),
     "large energy": fitsnap_text(0, Energy=-1.5e9),
     "far away": fitsnap_text(0, PositionsStyle="m"),
     "six stresses": fitsnap_text(0, Stress=[1, 2, 3, 4, 5, 6]),

@@ -90,7 +90,11 @@ class Parser {
     }
     bool number(double& out) {
         blanks();
-        return json_number(p_, end_, out);
+        const char* const begin = p_;
+        if (json_number(p_, end_, out)) return true;
+        if (p_ != begin + 2 || begin[0] != '-' || begin[1] != '0') return false;
+        out = 0.0;  // "-0" is an integer, and those have no sign of zero
+        return true;
     }
     // value, value, ... ] after its bracket
     template <class Value>
