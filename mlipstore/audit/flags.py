@@ -35,8 +35,8 @@ def chosen_checks(names: Sequence[str] | None) -> list[str]:
 
 
 def is_check(name: str) -> bool:
-    """Whether a check has this name, with ``-`` or ``_``."""
-    return name.replace("_", "-") in registry.names("checks")
+    """Whether a check has this name, with ``-`` or ``_``, the code of a finding after it or not."""
+    return name.partition(":")[0].replace("_", "-") in registry.names("checks")
 
 
 def needs_model(name: str) -> bool:
@@ -166,11 +166,12 @@ def flagged(snapshot: Snapshot, uid: NDArray[np.uint8], check: str | None = None
     """Which configurations the newest stored audit warns about, where nobody has waived it.
 
     :param uid: ``(n, 32)``, of the configurations that count, in the order of the index
-    :param check: of this check only, with ``-`` or ``_``
+    :param check: of this check only, with ``-`` or ``_``; ``check:code``: of its findings with this code
     :raises UnknownNameError: there is no such check
     :raises StoreError: the store has no stored audit, or none of a model for a check that takes one
     """
-    name = None if check is None else chosen_checks([check])[0]
+    of, _, code = (check or "").partition(":")
+    name = None if check is None else chosen_checks([of])[0]
     audit = load(snapshot)
     if audit is None:
         place = snapshot.repository.path
@@ -182,7 +183,10 @@ def flagged(snapshot: Snapshot, uid: NDArray[np.uint8], check: str | None = None
         )
     counts = np.array(
         [
-            f["verdict"] in ("warning", "error") and not f["waived"] and name in (None, f["check"])
+            f["verdict"] in ("warning", "error")
+            and not f["waived"]
+            and name in (None, f["check"])
+            and code.replace("_", "-") in ("", f["code"])
             for f in audit.findings
         ],
         bool,

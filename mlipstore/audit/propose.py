@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 
 from ..curation.recipe import Recipe, Step
 from .finding import Finding
-from .remedy import correction, where
+from .remedy import correction, flag_of, where
 
 #: Code of a finding: the labels that become missing.
-_MASKED = {"zero-stress": ("stress",), "lost-forces": ("force",), "": ("energy",), "energy-force": ("energy",)}
+_MASKED = {"zero-stress": ("stress",), "lost-forces": ("force",), "energy-force": ("energy",), "conflict": ("energy",),
+           "near-conflict": ("energy",), "force-conflict": ("force",)}  # fmt: skip
 _READ_AGAIN = ("fractional", "transposed", "length-unit", "energy-unit", "force-unit", "unreadable")
 
 
@@ -31,19 +32,20 @@ def _removals(told: Sequence[Finding]) -> Iterator[Step]:
         yield Step("remove", "flagged('copies')", copies[0].what)
     near = [f for f in told if f.code == "distance" and f.verdict == "error"]
     if near:
-        yield Step("remove", _flagged(near, "distances"), _joined(near))
+        yield Step("remove", _flagged(near, told), _joined(near))
 
 
 def _masks(told: Sequence[Finding], findings: Sequence[Finding]) -> Iterator[Step]:
-    for check, code in (("energy-force", "energy-force"), ("label-conflict", ""),
+    for check, code in (("energy-force", "energy-force"), ("label-conflict", "conflict"),
+                        ("label-conflict", "near-conflict"), ("label-conflict", "force-conflict"),
                         ("zero-forces", "lost-forces"), ("missing-labels", "zero-stress")):  # fmt: skip
-        mine = [f for f in told if f.check == check and code in ("", f.code)]
+        mine = [f for f in told if (f.check, f.code) == (check, code)]
         if check in ("energy-force", "zero-forces"):
             mine = [f for f in mine if f.verdict == "error"]
         if code == "zero-stress":
             mine = [f for f in mine if f.evidence.get("kept_as_value")]
         if mine:
-            yield Step("mask", _flagged(mine, check), _joined(mine), _MASKED[code])
+            yield Step("mask", _flagged(mine, told), _joined(mine), _MASKED[code])
     if any(f.code == "mixed-units" for f in told):
         open_ = [f for f in findings if f.check == "stress-unit" and f.verdict == "undecided"]
         if open_:
@@ -51,8 +53,8 @@ def _masks(told: Sequence[Finding], findings: Sequence[Finding]) -> Iterator[Ste
             yield Step("mask", where([f.group for f in open_]), reason, ("stress",))
 
 
-def _flagged(mine: Sequence[Finding], check: str) -> str:
-    text = f"flagged({check.replace('-', '_')!r})"
+def _flagged(mine: Sequence[Finding], told: Sequence[Finding]) -> str:
+    text = f"flagged({flag_of(mine[0], told)!r})"
     groups = sorted({f.group for f in mine})
     return text if "*" in groups else f"{where(groups)} and {text}"
 

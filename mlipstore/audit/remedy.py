@@ -25,7 +25,7 @@ def command(findings: Sequence[Finding], source: str, stored: bool, verbs: Colle
     same = [f for f in told if (f.check, f.code) == (first.check, first.code)]
     if stored:
         alike = [f.group for f in same if f.group != "*" and correction(f) == correction(first)]
-        return _for_store(first, alike, source, verbs)
+        return _for_store(first, alike, source, verbs, told)
     if first.remedy.get("stress_unit"):
         same = [f for f in same if f.remedy.get("stress_unit") == first.remedy["stress_unit"]]
     return _for_files(first, same, source)
@@ -35,23 +35,30 @@ def _rank(f: Finding) -> tuple[int, int]:
     return (f.verdict != "error", _FIRST.index(f.code) if f.code in _FIRST else len(_FIRST))
 
 
-def _for_store(first: Finding, groups: list[str], store: str, verbs: Collection[str]) -> str:
+def _for_store(first: Finding, groups: list[str], store: str, verbs: Collection[str], told: Sequence[Finding]) -> str:
     place = shlex.quote(store)
     if "relabel" in verbs and groups:
         options = " ".join(f"--{k.replace('_', '-')} {shlex.quote(str(v))}" for k, v in correction(first).items())
         if options:
             return f"mlipstore relabel {place} {options} --where {shlex.quote(where(groups))}"
-    flagged = f'flagged("{first.check.replace("-", "_")}")'
+    flagged = f'flagged("{flag_of(first, told)}")'
     for verb, codes, option in (
         ("mask", ("zero-stress",), "--stress "),
-        ("mask", ("lost-forces",), "--force "),
+        ("mask", ("lost-forces", "force-conflict"), "--force "),
         ("remove", ("conflict", "energy-force", "distance", "fractional", "transposed"), ""),
     ):
-        if first.code in codes and verb in verbs:
+        if first.code in codes and verb in verbs and (verb == "remove" or first.remedy.get("action") == verb):
             return f"mlipstore {verb} {place} {option}--where {shlex.quote(flagged)}"
     if "query" in verbs:
         return f"mlipstore query {place} --where {shlex.quote(flagged)}"
     return f"mlipstore audit {place} --check {first.check} --json"
+
+
+def flag_of(f: Finding, told: Sequence[Finding]) -> str:
+    """What expressions call the configurations of a finding: its check, with its code where others have another one."""
+    name = f.check.replace("-", "_")
+    alone = all(other.code == f.code for other in told if other.check == f.check)
+    return name if alone else f"{name}:{f.code.replace('-', '_')}"
 
 
 def correction(f: Finding) -> dict[str, object]:

@@ -19,7 +19,7 @@ class Distances:
     :param error, warning: of the sum of the covalent radii
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     error: float = 0.25
     warning: float = 0.5
 
@@ -45,11 +45,16 @@ class Distances:
                         evidence,
                         mine,
                     )
-            near = which[(s.ratio[which] < self.warning) & ~s.fractional[which] & ~s.transposed[which]]
-            if len(near):
+            sound = ~s.fractional[which] & ~s.transposed[which]
+            for level, code, low, high in (
+                ("error", "distance", 0.0, self.error),
+                ("warning", "short-distance", self.error, self.warning),
+            ):
+                near = which[(s.ratio[which] >= low) & (s.ratio[which] < high) & sound]
+                if not len(near):
+                    continue
                 fine = False
                 worst = near[np.argmin(s.ratio[near])]
-                level = "error" if s.ratio[worst] < self.error else "warning"
                 evidence = {
                     "n": len(near),
                     "shortest": float(s.distance[worst]),
@@ -61,7 +66,7 @@ class Distances:
                     f"{len(near):,} with atoms too near, {evidence['pair']} {s.distance[worst]:.3g} Å "
                     f"({s.ratio[worst]:.2f} of the covalent radii)",
                     group,
-                    "distance",
+                    code,
                     evidence,
                     near,
                 )

@@ -7,11 +7,15 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..audit.finding import Finding
 from ..audit.material import Material
 from ..audit.pairs import NEARLY
 from ..errors import counted
+
+#: Differences of energy in eV and of the largest force in eV/Å of copies, and which they are.
+_Copies = tuple[float, float, NDArray[np.int64]]
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,7 @@ class LabelConflict:
     :param near: difference in eV per atom that a change of 0.002 Å cannot make
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     energy: float = 1e-3
     error: float = 1e-3
     force: float = 0.05
@@ -40,13 +44,26 @@ class LabelConflict:
             forces = float(np.nanmax(f) - np.nanmin(f)) if np.isfinite(f).any() else 0.0
             if spread > self.energy or forces > self.force:
                 found.append((spread, forces, c))
-        if not found:
-            if data.copies:
-                yield Finding("ok", f"labels of {len(data.copies):,} copied geometries agree")
-            return
-        found.sort(key=lambda x: -x[0])
-        by_energy = [x for x in found if x[0] > self.energy]
-        strong = [x for x in found if x[0] > self.error * s.n_atoms[x[2][0]]]
+        if not found and data.copies:
+            yield Finding("ok", f"labels of {len(data.copies):,} copied geometries agree")
+        by_energy = sorted((x for x in found if x[0] > self.energy), key=lambda x: -x[0])
+        by_force = sorted((x for x in found if x[0] <= self.energy), key=lambda x: -x[1])
+        if by_energy:
+            yield self._conflict(data, by_energy, len(by_force))
+        if by_force:
+            yield self._conflict(data, by_force, len(by_force))
+
+    def _conflict(self, data: Material, found: list[_Copies], forces_only: int) -> Finding:
+        """The finding about copies that contradict each other, the worst first."""
+        s = data.summary
+        energy, force = found[0][:2]
+        other_energy = energy > self.energy
+        strong = any(x[0] > self.error * s.n_atoms[x[2][0]] for x in found)
+        apart = (
+            f"energies up to {energy:,.3g} eV"
+            if other_energy
+            else f"the same energy and forces up to {force:,.3g} eV/Å"
+        )
         listed = [
             {
                 "difference_eV": spread,
@@ -58,20 +75,19 @@ class LabelConflict:
             for spread, _, c in found[:50]
         ]
         evidence = {
-            "geometries": len(by_energy),
-            "largest_eV": found[0][0],
-            "forces_only": len(found) - len(by_energy),
+            "geometries": len(found) if other_energy else 0,
+            "largest_eV": energy,
+            "forces_only": forces_only,
             "conflicts": listed,
         }
-        yield Finding(
+        return Finding(
             "error" if strong else "warning",
-            f"{counted(len(found), 'copied geometry', 'copied geometries')} "
-            f"with other labels, energies up to {found[0][0]:,.3g} eV apart",
+            f"{counted(len(found), 'copied geometry', 'copied geometries')} with other labels, {apart} apart",
             "*",
-            "conflict",
+            "conflict" if other_energy else "force-conflict",
             evidence,
             np.sort(np.concatenate([c for *_, c in found])),
-            {"action": "remove"},
+            {"action": "remove"} if other_energy else {"action": "mask", "force": True},
         )
 
     def _nearly(self, data: Material) -> Iterator[Finding]:

@@ -12,6 +12,7 @@ import contextlib
 import json
 import math
 import os
+import re
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,7 +54,7 @@ class ExtXyz:
     @staticmethod
     def recognises(path: Path, head: bytes) -> bool:
         """``.xyz``, ``.extxyz`` or any text of an atom count and a line with ``Lattice=`` or ``Properties=``."""
-        lines = head.split(b"\n", 2)
+        lines = head.lstrip().split(b"\n", 2)  # blank lines may come first
         if len(lines) < 2 or not lines[0].strip().isdigit():
             return False
         said = lines[1].lower()
@@ -238,8 +239,14 @@ def _is_tensor(frame: Frame, key: str, path: Path, report: ReadReport) -> bool:
     if isinstance(value, str) and value.startswith("_JSON"):  # ASE writes 3 x 3 arrays so, but for names it knows
         with contextlib.suppress(ValueError):
             value = frame.info[key] = np.array(json.loads(value[5:]))
+    if isinstance(value, str) and re.search("(?i)nan|inf", value):  # words, to the C parser
+        with contextlib.suppress(ValueError):
+            value = np.array([float(word) for word in value.split()])
     if isinstance(value, np.ndarray) and value.size in (6, 9) and value.dtype.kind in "if":
-        return True
+        if np.isfinite(value).all():
+            return True
+        report.met(f"{key!r} is not finite numbers: missing", place_of(path, frame.index))
+        return False
     if isinstance(value, str) and value.strip().lower() in ("none", "nan", ""):
         report.met(f"{key!r} is {value!r}: missing", place_of(path, frame.index))
         return False

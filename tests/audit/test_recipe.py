@@ -222,3 +222,33 @@ def test_a_virial_needs_a_volume(tmp_path: Path) -> None:
     batch = Batch.from_configurations([c])
     with pytest.raises(SettingsError, match="and periodic"):
         Relabel(virial="eV").change()(batch)
+
+
+def test_corrections_leave_what_only_shares_a_check(tmp_path: Path) -> None:
+    """A stress of a configuration without energy stays, a short distance that is none of an overlap, equal energies."""
+    everything = list(deepcopy(clean("CuAu")))
+    walk = [c for c in everything if c.group == "walk"]
+    assert all(c.stress is not None for c in walk[:6])
+    walk[0].stress = np.zeros(6)
+    for c in walk[1:3]:
+        c.energy = float("nan")
+    for c, distance in ((walk[3], 0.2), (walk[4], 1.2)):
+        c.positions[1] = c.positions[0] + [0.0, 0.0, distance]
+    twin = deepcopy(walk[5])
+    assert twin.forces is not None
+    twin.forces = 3.0 * twin.forces
+    place, recipe = tmp_path / "a.mlip", tmp_path / "fix.toml"
+    done("ingest", place, written(tmp_path / "a.xyz", [*everything, twin]), "--zero-stress", "value")
+    outcome = run("audit", place, "--workers", 1, "--recipe", recipe)
+    assert "the same energy and forces up to" in " ".join(outcome.out.split())
+    steps = {(s.verb, s.kinds): s.where for s in recipes.load(recipe).steps}
+    snapshot = Repository.open(place).at()
+    selected = {key: select(snapshot, where).groups() for key, where in steps.items()}
+    assert selected["mask", ("stress",)] == {"walk": 1}
+    assert selected["mask", ("force",)] == {"walk": 2}
+    assert ("mask", ("energy",)) not in steps or "conflict" not in steps["mask", ("energy",)]
+    removed = [s.where for s in recipes.load(recipe).steps if s.verb == "remove"]
+    assert [select(snapshot, w).groups() for w in removed if "distances" in w] == [{"walk": 1}]
+    assert select(snapshot, "flagged('distances')").groups() == {"walk": 2}
+    assert select(snapshot, "flagged('missing_labels:zero-stress')").groups() == {"walk": 1}
+    assert select(snapshot, "flagged('missing_labels:no_energy')").groups() == {"walk": 2}

@@ -10,7 +10,7 @@ import pytest
 
 from mlipstore.configuration import Configuration
 from mlipstore.errors import InputError
-from mlipstore.readers import _xyz
+from mlipstore.readers import _xyz, recognise
 from mlipstore.readers.extxyz import ExtXyz
 from mlipstore.reading import ReadOptions, ReadReport
 
@@ -247,6 +247,27 @@ def test_stress_none(tmp_path: Path) -> None:
     assert read(tmp_path, extxyz_text(1, "energy=-1.0 stress=None"), report)[0].stress is None
     assert report.observed == {"'stress' is 'None': missing": 1}
     refused(tmp_path, extxyz_text(1, 'energy=-1.0 stress="1 2 3"'), "not 6 or 9 numbers")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["nan " * 9, "NaN " * 6, "0.1 0 0 0 nan 0 0 0 0.2", "_JSON", "inf " * 6],
+    ids=["nine", "six", "one", "json", "inf"],
+)
+def test_a_stress_that_is_no_number_is_missing(text: str, tmp_path: Path) -> None:
+    text += " [[NaN, NaN, NaN], [NaN, NaN, NaN], [NaN, NaN, NaN]]" * (text == "_JSON")
+    report = ReadReport()
+    found = read(tmp_path, extxyz_text(1, f'energy=-1.0 stress="{text.strip()}"'), report)[0]
+    assert found.stress is None
+    assert found.forces is not None
+    assert sum("not finite" in what for what in report.observed) == 1
+
+
+def test_blank_lines_come_first(tmp_path: Path) -> None:
+    path = tmp_path / "a.xyz"
+    path.write_text("\n \n" + extxyz_text(2, "energy=-1.0"))
+    assert recognise(path) == "extxyz"
+    assert len(list(ExtXyz().read(path, ReadReport()))) == 2
 
 
 # --------------------------------------------------------------------- units
