@@ -6,8 +6,6 @@ neither code nor rounding. The tolerance is 1e-10 of the largest entry of a colu
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 
@@ -19,29 +17,12 @@ from mlipstore.configuration import Batch, Configuration
 from mlipstore.descriptors.snap import Snap
 from mlipstore.kernels.snap import snap_rows
 from mlipstore.lammps import snap as snap_lammps
+from tests import snap_options
 
 pytestmark = pytest.mark.lammps
 TOLERANCE = 1e-10
-ELEMENTS = {"W": 74, "Be": 4, "In": 49, "P": 15, "O": 8}
 STRUCTURES = ("one-atom", "cubic", "skewed", "left-handed", "needle", "slab", "wire", "molecule", "outside")
-OPTIONS: dict[str, dict[str, Any]] = {
-    "plain": {},
-    "2J0": {"twojmax": (0,)},
-    "2J1": {"twojmax": (1,)},
-    "2J7": {"twojmax": (7,)},
-    "no-switch": {"switchflag": False},
-    "inner": {"switchinnerflag": True, "sinner": (1.9,), "dinner": (0.7,)},
-    "rmin0": {"rmin0": 0.9, "rfac0": 0.8},
-    "bzero": {"bzeroflag": True},
-    "bnorm": {"bnormflag": True},
-    "long": {"rcutfac": 7.0},
-    "short": {"rcutfac": 1.7},
-    "chem": {"chemflag": True},
-    "chem-all": {"chemflag": True, "wselfallflag": True, "bnormflag": True, "bzeroflag": True},
-    "chem-bzero": {"chemflag": True, "bzeroflag": True, "switchinnerflag": True, "sinner": (1.9,), "dinner": (0.7,)},
-    "quadratic": {"quadraticflag": True, "twojmax": (3,)},
-    "quadratic-all": {"quadraticflag": True, "twojmax": (3,), "bzeroflag": True, "bnormflag": True, "rmin0": 0.5},
-}
+OPTIONS = snap_options.OPTIONS | {"2J7": {"twojmax": (7,)}}
 
 
 def structure(kind: str, elements: tuple[str, ...], rng: np.random.Generator) -> Configuration:
@@ -74,7 +55,7 @@ def structure(kind: str, elements: tuple[str, ...], rng: np.random.Generator) ->
         fractional[close[:, 0]] = rng.random((len(close), 3))
     if kind == "outside":
         fractional += rng.integers(-3, 4, (n, 3))
-    numbers = np.array([ELEMENTS[e] for e in rng.choice(elements, n)])
+    numbers = np.array([snap_options.ELEMENTS[e] for e in rng.choice(elements, n)])
     return Configuration(numbers, fractional @ cell, cell, pbc, source=kind)
 
 
@@ -92,18 +73,13 @@ def relative(rows: Rows, reference: Rows) -> float:
 @pytest.mark.parametrize("n_elements", [1, 2, 3, 5])
 @pytest.mark.parametrize("option", OPTIONS)
 def test_rows_are_those_of_lammps(option: str, n_elements: int) -> None:
-    elements = tuple(ELEMENTS)[:n_elements]
-    settings: dict[str, Any] = {"twojmax": (5,), "rcutfac": 4.4} | OPTIONS[option]
+    elements = tuple(snap_options.ELEMENTS)[:n_elements]
+    settings = dict(OPTIONS[option])
     if settings.get("chemflag") and n_elements > 3:
         settings["twojmax"] = (2,)  # 5 x 5^3 x 30 columns otherwise
     if n_elements == 3 and not settings.get("chemflag"):
-        settings["twojmax"] = (settings["twojmax"][0], 2, 1)
-    snap = Snap(
-        elements,
-        radelem=tuple(0.5 + 0.06 * k for k in range(n_elements)),
-        wj=tuple((1.0, -0.7, 0.4, 1.3, 0.9)[:n_elements]),
-        **settings,
-    )
+        settings["twojmax"] = (settings.get("twojmax", (5,))[0], 2, 1)
+    snap = snap_options.snap_with(n_elements, settings)
     rng = np.random.default_rng(len(option) * 100 + n_elements)
     batch = Batch.from_configurations([structure(kind, elements, rng) for kind in STRUCTURES])
     assert relative(snap_rows(snap, batch), snap_lammps.rows(snap, batch)) < TOLERANCE

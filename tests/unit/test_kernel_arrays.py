@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tracemalloc
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,28 +17,14 @@ from mlipstore.kernels.arrays.rows import _Maker
 from mlipstore.kernels.arrays.rows import snap_rows as array_rows
 from mlipstore.kernels.arrays.tables import clebsch_gordan, tables
 from mlipstore.kernels.snap import snap_pairs, snap_rows
-from tests import strict_arrays
+from tests import snap_options, strict_arrays
 
-ELEMENTS = {"W": 74, "Be": 4, "In": 49}
 #: of the largest entry of the column
 TOLERANCE = 1e-12
-OPTIONS: dict[str, dict[str, Any]] = {
-    "plain": {},
-    "2J0": {"twojmax": (0,)},
-    "2J1": {"twojmax": (1,)},
+OPTIONS = snap_options.OPTIONS | {
     "2J8": {"twojmax": (8,)},
-    "no-switch": {"switchflag": False},
-    "inner": {"switchinnerflag": True, "sinner": (1.9,), "dinner": (0.7,)},
     "rmin0": {"rmin0": 1.9, "rfac0": 0.8},
-    "bzero": {"bzeroflag": True},
-    "bnorm": {"bnormflag": True},
     "long": {"rcutfac": 7.0, "twojmax": (3,)},
-    "short": {"rcutfac": 1.7},
-    "chem": {"chemflag": True},
-    "chem-all": {"chemflag": True, "wselfallflag": True, "bnormflag": True, "bzeroflag": True},
-    "chem-bzero": {"chemflag": True, "bzeroflag": True, "switchinnerflag": True, "sinner": (1.9,), "dinner": (0.7,)},
-    "quadratic": {"quadraticflag": True, "twojmax": (3,)},
-    "quadratic-all": {"quadraticflag": True, "twojmax": (3,), "bzeroflag": True, "bnormflag": True, "rmin0": 0.5},
 }
 
 
@@ -51,21 +36,16 @@ def structures(elements: tuple[str, ...], seed: int) -> Batch:
     for n, pbc in ((1, "ppp"), (6, "ppp"), (8, "ppp"), (5, "pfp"), (7, "fff"), (3, "ppp")):
         cell = (2.6 if n == 1 else 4.7) * np.eye(3) + 0.5 * rng.normal(size=(3, 3))
         places = grid[:n] + 0.04 * rng.normal(size=(n, 3)) + (rng.integers(-2, 3, (n, 3)) if n == 3 else 0)
-        numbers = np.array([ELEMENTS[e] for e in rng.choice(elements, n)])
+        numbers = np.array([snap_options.ELEMENTS[e] for e in rng.choice(elements, n)])
         found.append(Configuration(numbers, places @ cell, cell, np.array([p == "p" for p in pbc])))
     return Batch.from_configurations(found)
 
 
 def snap_of(option: str, n_elements: int) -> Snap:
-    settings: dict[str, Any] = {"twojmax": (5,), "rcutfac": 4.4} | OPTIONS[option]
+    settings = dict(OPTIONS[option])
     if n_elements == 3:
-        settings["twojmax"] = (min(settings["twojmax"][0], 4), 2, 1)
-    return Snap(
-        tuple(ELEMENTS)[:n_elements],
-        radelem=tuple(0.5 + 0.06 * k for k in range(n_elements)),
-        wj=(1.0, -0.7, 0.4)[:n_elements],
-        **settings,
-    )
+        settings["twojmax"] = (min(settings.get("twojmax", (5,))[0], 4), 2, 1)
+    return snap_options.snap_with(n_elements, settings)
 
 
 def strictly(snap: Snap, batch: Batch, memory: int | None = None) -> Rows:
