@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from .cards import offer, take
 from .computing import Descriptor, Rows
 from .configuration import Batch
 from .errors import ComputeError, MissingDependencyError, SettingsError, nearest
@@ -33,6 +34,11 @@ class Device(Protocol):
     @property
     def label(self) -> str:
         """What it is, for people."""
+        ...
+
+    @property
+    def count(self) -> int | None:
+        """How many of its kind this process sees, for one worker each; None: there may be any number of workers."""
         ...
 
     @property
@@ -65,6 +71,7 @@ class Cpu:
     """BLAS on the host."""
 
     label = "cpu"
+    count = None
     xp = np
     part_bytes = 0
 
@@ -79,7 +86,7 @@ class Cpu:
 
 
 class Cuda:
-    """The current CUDA device.
+    """The current CUDA device; of several, a worker uses the one of its number (:mod:`mlipstore.cards`).
 
     Rows go through a few page-locked buffers in turn: while some are on their way, the next are read and copied into
     another. Everything is in the order of one stream, so nothing is used before it has arrived.
@@ -89,6 +96,7 @@ class Cuda:
     """
 
     def __init__(self) -> None:
+        take()
         try:
             import cupy
             import cupyx
@@ -98,8 +106,8 @@ class Cuda:
                 "use --device cpu."
             ) from None
         try:
-            count = cupy.cuda.runtime.getDeviceCount()
-            if not count:
+            self.count: int = cupy.cuda.runtime.getDeviceCount()
+            if not self.count:
                 raise RuntimeError("no device")
             name = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)["name"]
             whole = cupy.cuda.runtime.memGetInfo()[1]
@@ -111,6 +119,7 @@ class Cuda:
         self.label = name.decode() if isinstance(name, bytes) else str(name)
         self.xp: ModuleType = cupy
         self._xpx = cupyx
+        offer(self.count)
         self._work_bytes = min(int(_WORK_SHARE * whole), _WORK_BYTES)
         self.part_bytes = min(int(_PART_SHARE * whole), _PART_BYTES)
         self._buffers: list[Any] = [None] * _BUFFERS

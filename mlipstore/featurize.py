@@ -18,7 +18,7 @@ from .computing import Baseline, Column, Descriptor
 from .configuration import Batch
 from .device import Device, on_host, open_device, rows_at
 from .errors import ComputeError, MlipstoreError, SettingsError, StoreError, nearest
-from .executors import Executor
+from .executors import Executor, one_each
 from .executors.serial import Serial
 from .features import Feature, StoredBaseline, computed, free_alias, missing
 from .index import Index, read_batch
@@ -48,8 +48,9 @@ class FeaturizeResult:
     atoms: int = 0
     snapshot: str = ""
     seconds: float = 0.0
-    #: what made the rows that were missing
+    #: what made the rows that were missing, in how many workers if it is not the processor
     device: str = "cpu"
+    workers: int = 1
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -61,6 +62,7 @@ class FeaturizeResult:
             "snapshot": self.snapshot,
             "seconds": self.seconds,
             "device": self.device,
+            "workers_on_device": None if self.device == "cpu" else self.workers,
         }
 
 
@@ -113,9 +115,9 @@ def featurize(
     """
     began = time.perf_counter()
     run = new_run()
-    executor = executor or Serial()
     snapshot = repository.at()
     result = FeaturizeResult(feature, baseline, device=_device_for(feature, device))
+    executor = one_each(executor or Serial(), open_device(device).count)
     todo: dict[str, list[bool]] = {}
     sizes = {s.name: s for s in Index.load(snapshot).live_segments()}
     if not sizes:
@@ -157,6 +159,8 @@ def featurize(
     total = sum(sizes[name].n_atoms for name in order)
     if len(tasks) <= 1 and executor.warm_up:
         executor = Serial()
+    if device != "cpu":
+        result.workers = executor.n_workers
     merged = False
     try:
         busy: list[_Task] = []

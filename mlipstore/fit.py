@@ -18,7 +18,7 @@ from .bulk import write_group
 from .cost import pass_seconds
 from .device import open_device
 from .errors import ComputeError, SettingsError
-from .executors import Executor, worth_workers
+from .executors import Executor, one_each, worth_workers
 from .executors.serial import Serial
 from .features import Feature, StoredBaseline, free_alias, only
 from .layout import METRICS, MODELS
@@ -51,8 +51,9 @@ class FitResult:
     condition: float
     residual_norm: float
     rows: int
-    #: what computed the factor, in this run
+    #: what computed the factor, in this run, in how many workers if it is not the processor
     device: str = "cpu"
+    workers: int = 1
     #: what made the rows, in this run; empty if they are stored
     rows_made_by: str = ""
     #: of a fit from kept factors: rows that were read because there was no room for theirs
@@ -75,6 +76,7 @@ class FitResult:
             "rows_not_kept": self.rows_not_kept,
             "columns": len(self.columns) + len(self.constants),
             "device": self.device,
+            "workers_on_device": None if self.device == "cpu" else self.workers,
             "rows_made_by": self.rows_made_by or None,
             "rank": self.rank,
             "condition": self.condition,
@@ -218,6 +220,8 @@ def compute(
     result = finished(problem, factor, solution, errors)
     device = open_device(problem.settings.device)
     result.device = device.label
+    if device.count is not None:
+        result.workers = executor.n_workers
     if problem.matrix.computed:
         there = device.row_maker(problem.feature.descriptor()) is not None
         result.rows_made_by = device.label if there else "cpu"
@@ -284,6 +288,8 @@ def evaluate(
 def _worthwhile(problem: Problem, executor: Executor | None) -> Executor:
     """The executor, or this process where the work is less than starting workers."""
     made_now = 20.0 if problem.matrix.computed else 1.0  # rows that are computed take longer than those that are read
+    if executor is not None:
+        executor = one_each(executor, open_device(problem.settings.device).count)
     if executor is None or not worth_workers(executor, made_now * problem.plan.seconds):
         return Serial()
     return executor.within(problem.plan.allowance // max(1, problem.plan.memory.worker))

@@ -81,6 +81,8 @@ def run(
             return None
         return lambda done, total: progress(stage, done, total)
 
+    if settings.fit is not None:
+        open_device(settings.fit.device)  # before anything is done, where it is not there
     result = RunResult(settings.store)
     feature, baseline = resolve(settings)
     if settings.ingest is None:

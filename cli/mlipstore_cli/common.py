@@ -20,7 +20,9 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no mess
 Ref = Annotated[
     str | None, typer.Option("--ref", help="Version to read: branch, tag, snapshot id or time, e.g. 2026-11-20T10:00.")
 ]
-Workers = Annotated[int, typer.Option("--workers", "-j", help="Worker processes; 0 = one per processor.")]
+Workers = Annotated[
+    int, typer.Option("--workers", "-j", help="Worker processes; 0 = one per processor, or per GPU that is used.")
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace a file that is there.")]
 ExecutorName = Annotated[str, typer.Option("--executor", help="Where work runs: serial, processes, dask or mpi.")]
 Scheduler = Annotated[
@@ -59,10 +61,9 @@ def command_line() -> str:
     return shlex.join(["mlipstore", *sys.argv[1:]])
 
 
-def executor(name: str, workers: int, scheduler: str | None = None, device: str | None = None) -> Executor:
+def executor(name: str, workers: int, scheduler: str | None = None) -> Executor:
     """The executor plugin of that name; :func:`close_executors` closes it when the command ends.
 
-    :param device: processes of this machine share a device that is not the processor: one, unless more are asked for
     :raises SettingsError: it has no such setting
     """
     from dataclasses import fields
@@ -72,8 +73,6 @@ def executor(name: str, workers: int, scheduler: str | None = None, device: str 
 
     if scheduler is not None and name == "processes":  # the default
         name = "dask"
-    if name == "processes" and not workers and device not in (None, "cpu"):
-        workers = 1
     known = {f.name for f in fields(registry.get("executors", name)) if f.init}
     given: dict[str, Any] = {"workers": workers or None, "scheduler": scheduler}
     settings = {k: v for k, v in given.items() if v is not None and not (k == "workers" and name == "serial")}
@@ -83,6 +82,19 @@ def executor(name: str, workers: int, scheduler: str | None = None, device: str 
     made: Executor = registry.make("executors", name, settings)
     _in_use.append(made)
     return made
+
+
+def workers_on(device: str, chosen: Executor) -> int:
+    """How many workers there will be for a plan; one for a device that is not here, where jobs may be sent from."""
+    from mlipstore.device import open_device
+    from mlipstore.errors import ComputeError, MissingDependencyError
+    from mlipstore.executors import one_each
+
+    try:
+        count = open_device(device).count
+    except (ComputeError, MissingDependencyError):
+        count = 1
+    return one_each(chosen, count).n_workers
 
 
 _in_use: list[Executor] = []

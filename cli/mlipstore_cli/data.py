@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .common import ExecutorName, Json, Quiet, Scheduler, Store, Workers, command_line, executor, pairs
+from .common import ExecutorName, Json, Quiet, Scheduler, Store, Workers, command_line, executor, pairs, workers_on
 from .of_files import Format, ZeroStress, reads_files
 
 if TYPE_CHECKING:
@@ -82,12 +82,13 @@ def featurize(
 
     repository = Repository.open(store)
     feature, baseline = _wanted(descriptor, settings or [], repository)
-    chosen = executor(executor_name, workers, scheduler, device)
+    chosen = executor(executor_name, workers, scheduler)
     if plan:
         if feature is None:
             raise SettingsError("a plan is made for a [descriptor] table; there is none.")
         planned = featurize_plan(repository.at(), feature, feature.descriptor().columns())
-        emit(planned, json, lambda: show_featurize_plan(planned, feature, chosen.n_workers))
+        counted = workers_on(device, chosen)
+        emit(planned, json, lambda: show_featurize_plan(planned, feature, counted))
         return
     with Meter("featurize", "atoms", quiet) as meter:
         result = verb(repository, feature, baseline, chosen, meter, command_line(), device)

@@ -18,6 +18,7 @@ from .common import (
     command_line,
     executor,
     require_free,
+    workers_on,
 )
 from .of_files import Format, ZeroStress, reads_files
 from .planning import plan as plan_counts
@@ -99,14 +100,14 @@ def fit(
     settings = replace(settings, **{k: v for k, v in given.items() if v is not None})
     chosen = units or (run.evaluate if run is not None else Evaluate()).units
     if plan:
-        counted = executor(executor_name, workers, scheduler, settings.device).n_workers
+        counted = workers_on(settings.device, executor(executor_name, workers, scheduler))
         planned = forecast_fit(prepare(repository, settings, ref), counted)
         emit(planned, json, lambda: show_fit_plan(planned))
         return
     factored = from_factors or keep_factors
     if full and not factored:
         raise SettingsError("--full goes with --from-factors or --keep-factors; a fit that streams has all errors.")
-    runs_on = executor(executor_name, workers, scheduler, settings.device)
+    runs_on = executor(executor_name, workers, scheduler)
     with Meter("fit", "segments" if factored else "rows", quiet) as meter:
         if factored:
             result = fit_from_factors(

@@ -125,10 +125,15 @@ def show_featurize(result: Any, store: str, hint: bool = True) -> None:
     else:
         rate = result.atoms / result.seconds if result.seconds else 0.0
         say(f"  {names}: {counted(result.configurations, 'configuration')} · {counted(result.atoms, 'atom')} · "
-            f"{duration(result.seconds)}{'' if result.device == 'cpu' else f' on {result.device}'} · "
+            f"{duration(result.seconds)}{_device(result, ' on ')} · "
             f"{rate:,.0f} atoms/s · committed {result.snapshot[:8]}")  # fmt: skip
     if hint:
         next_step("fit", store, or_else="   (--config FIT.toml: weights, test sets, solver)")
+
+
+def _device(result: Any, before: str) -> str:
+    """What computed rows or a factor, if it was not the processor, and in how many workers."""
+    return "" if result.device == "cpu" else f"{before}{result.device} ({counted(result.workers, 'worker')})"
 
 
 def show_fit_plan(planned: Any) -> None:
@@ -156,7 +161,7 @@ def show_fit(result: Any, store: str, units: str, hint: bool = True) -> None:
             how = f"{counted(result.rows_not_kept, 'row')} read, whose factors are above the limit; see factor --plan"
         say(f"  {result.rows:,} rows x {columns:,} from kept factors · {duration(result.seconds)} ({how})")
     else:
-        where = "" if result.device == "cpu" else f" · on {result.device}"
+        where = _device(result, " · on ")
         if where and result.rows_made_by:
             where += " with its rows" if result.rows_made_by == result.device else ", rows made on the processor"
         say(f"  streamed {result.rows:,} rows x {columns:,} · {duration(result.seconds)}{where}")

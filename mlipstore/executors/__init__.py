@@ -47,6 +47,10 @@ class Executor(Protocol):
         """
         ...
 
+    def unless_asked(self, most: int) -> Executor:
+        """This, or the like with at most so many workers where nobody asked for a number of them."""
+        ...
+
     def map(self, function: Callable[[T], R], tasks: Iterable[T]) -> Iterator[R]:
         """Results of ``function(task)`` in the order of the tasks."""
         ...
@@ -77,6 +81,11 @@ class Executor(Protocol):
 def worth_workers(executor: Executor, seconds: float) -> bool:
     """Whether workers save time for work of so many seconds on one."""
     return seconds * (1.0 - 1.0 / executor.n_workers) >= executor.warm_up
+
+
+def one_each(executor: Executor, devices: int | None) -> Executor:
+    """The executor with one worker for each device, where nobody asked for another number; None: they need none."""
+    return executor if devices is None else executor.unless_asked(devices)
 
 
 def fewer(wanted: int, most: int) -> int:

@@ -8,6 +8,7 @@ travel between them; only what it comes to arrives here.
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 import queue
 import time
@@ -17,6 +18,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, TypeVar
 
+from ..cards import number_worker
 from ..errors import ComputeError, MissingDependencyError, SettingsError
 from ..reduction import Packed, Subtree, merge_packed, run_subtree, subtrees
 from . import Executor, fewer
@@ -78,6 +80,9 @@ class Dask(Pooled):
         if self.scheduler is not None or self.n_workers <= most:
             return self
         return Dask(most) if fewer(self.workers, most) > 0 else Serial()
+
+    def unless_asked(self, most: int) -> Executor:
+        return self if self.workers or self.scheduler is not None else self.within(most)
 
     def client(self) -> Any:
         """The ``distributed.Client``, connected at the first call.
@@ -157,7 +162,7 @@ class _Calls(Pool):
         self.deserted = _Deserted(client)
 
     def submit(self, number: int, function: Callable[[Any], Any], task: Any) -> None:
-        self.start(number, -number, call_pinned, function, task, number)
+        self.start(number, -number, _call, function, task, number)
 
     def start(self, number: int, priority: int, function: Callable[..., Any], *arguments: Any) -> Any:
         """A future of ``function(*arguments)``; arguments may be such futures."""
@@ -253,14 +258,24 @@ class _Deserted:
         return True
 
 
+def _call(function: Callable[[Any], Any], task: Any, number: int = 0) -> Outcome:
+    """What a worker does with a task. Those of a cluster that is started here are called 0, 1, ..."""
+    from distributed import get_worker
+
+    name = get_worker().name
+    if isinstance(name, int) and multiprocessing.parent_process() is not None:
+        number_worker(name)
+    return call_pinned(function, task, number)
+
+
 def _subtree(part: Subtree[Any]) -> Packed[Any]:
-    packed: Packed[Any] = _or_raise(call_pinned(run_subtree, part))
+    packed: Packed[Any] = _or_raise(_call(run_subtree, part))
     return packed
 
 
 def _merge(merge: Callable[[Any, Any], Any], left: Packed[Any], right: Packed[Any]) -> Packed[Any]:
     """Two nodes merged. Dask may want to repeat this, so they stay as they are."""
-    packed: Packed[Any] = _or_raise(call_pinned(_merge_copies, (merge, left, right)))
+    packed: Packed[Any] = _or_raise(_call(_merge_copies, (merge, left, right)))
     return packed
 
 

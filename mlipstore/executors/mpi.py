@@ -52,6 +52,9 @@ class Mpi(Pooled):
     def within(self, most: int) -> Mpi:
         return self
 
+    def unless_asked(self, most: int) -> Mpi:
+        return self  # it was asked for by mpiexec
+
     def serve(self) -> bool:
         """On rank 0: False at once. On the others: do tasks until rank 0 closes the executor, then True."""
         if _world().rank == 0:

@@ -13,8 +13,10 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from multiprocessing.queues import SimpleQueue
 from typing import Any
 
+from ..cards import number_worker
 from ..errors import ComputeError, SettingsError
 from . import Executor, fewer
 from ._pool import Outcome, Pool, Pooled, call, one_thread_each, uninterrupted
@@ -46,14 +48,18 @@ class Processes(Pooled):
             return self
         return Processes(most) if fewer(self.workers, most) > 1 else Serial()
 
+    def unless_asked(self, most: int) -> Executor:
+        return self if self.workers else self.within(most)
+
     @contextmanager
     def _pool(self) -> Iterator[Pool]:
         if not self._running:
             spawn = multiprocessing.get_context("spawn")
+            numbers = spawn.SimpleQueue()
+            for number in range(self.n_workers):
+                numbers.put(number)
             with uninterrupted():
-                self._running.append(
-                    ProcessPoolExecutor(self.n_workers, mp_context=spawn, initializer=_end_with_parent)
-                )
+                self._running.append(ProcessPoolExecutor(self.n_workers, spawn, _begin, (numbers,)))
         processes = self._running[0]
         pool = _Calls(processes)
         try:
@@ -113,8 +119,9 @@ class _Calls(Pool):
         )
 
 
-def _end_with_parent() -> None:
-    """Let a worker end when its parent was killed, instead of waiting for tasks for ever."""
+def _begin(numbers: SimpleQueue[int]) -> None:
+    """Take a number, and end when the parent was killed, instead of waiting for tasks for ever."""
+    number_worker(numbers.get())
     parent = multiprocessing.parent_process()
     if parent is not None:
 

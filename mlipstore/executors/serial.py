@@ -27,6 +27,9 @@ class Serial:
     def within(self, most: int) -> Serial:
         return self
 
+    def unless_asked(self, most: int) -> Serial:
+        return self
+
     def map(self, function: Callable[[T], R], tasks: Iterable[T]) -> Iterator[R]:
         return map(function, tasks)
 

@@ -82,6 +82,17 @@ def test_nothing_begins_after_an_error(executor: Executor, tmp_path: Path) -> No
         assert len(list(tmp_path.iterdir())) == begun
 
 
+def test_a_number_of_workers_that_was_asked_for_stays(executor: Executor) -> None:
+    assert executor.unless_asked(1).n_workers == executor.n_workers
+
+
+@pytest.mark.parametrize("name", ["processes", "dask"])
+def test_as_many_workers_as_are_of_use(name: str) -> None:
+    default: Executor = registry.make("executors", name, {})
+    assert default.unless_asked(1).n_workers == 1
+    assert default.unless_asked(10_000) is default
+
+
 def test_workers_use_one_blas_thread(executor: Executor) -> None:
     if not isinstance(executor, Serial):
         assert set().union(*executor.map(tasks.blas_threads, range(4))) <= {1}

@@ -13,8 +13,9 @@ from mlipstore.configuration import Batch, Configuration
 from mlipstore.errors import ComputeError, MissingDependencyError, SettingsError
 from mlipstore.kernels import load
 from mlipstore.lammps.pairs import compiled
+from tests.snap_options import ELEMENTS
 
-from .test_kernel_lammps import ELEMENTS, STRUCTURES, structure
+from .test_kernel_lammps import STRUCTURES, structure
 
 pytestmark = pytest.mark.lammps
 ZBL = "hybrid/overlay zero 10.0 zbl 4.0 4.8"

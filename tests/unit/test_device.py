@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +16,7 @@ import pytest
 from mlipstore_cli.app import app
 from typer.testing import CliRunner
 
-from mlipstore import device, passes
+from mlipstore import cards, device, passes
 from mlipstore.computing import Descriptor, Rows
 from mlipstore.configuration import Batch
 from mlipstore.errors import ComputeError, MissingDependencyError, MlipstoreError, SettingsError
@@ -37,6 +39,7 @@ class Arrays:
     """A device made of NumPy: arrays are copied there, and computed with as CuPy's are."""
 
     label = "NumPy arrays"
+    count = 1
     part_bytes = 64 << 10
     xp: ModuleType = np
 
@@ -148,11 +151,14 @@ def test_a_run_says_what_was_computed_there(tmp_path: Path, arrays: Arrays, monk
     table = 'store = "s.mlip"\n[descriptor]\ntype = "snap"\nelements = ["Cu", "Au"]\nrcutfac = 4.0\ntwojmax = 2\n'
     (tmp_path / "run.toml").write_text(table + '[fit]\ndevice = "cuda"\n')
     done = CliRunner().invoke(app, ["run", str(tmp_path / "run.toml"), "--executor", "serial"])
-    assert done.exit_code == 0 and f" on {arrays.label} · " in done.output and f"· on {arrays.label}\n" in done.output
+    assert done.exit_code == 0 and f" on {arrays.label} (1 worker) · " in done.output
+    assert f"· on {arrays.label} (1 worker)\n" in done.output
     made = arrays.made
     (tmp_path / "run.toml").write_text(table.replace("= 2", "= 3") + 'storage = "none"\n[fit]\ndevice = "cuda"\n')
     done = CliRunner().invoke(app, ["run", str(tmp_path / "run.toml"), "--executor", "serial"])
-    assert done.exit_code == 0 and f"· on {arrays.label} with its rows\n" in done.output and arrays.made > made
+    assert (
+        done.exit_code == 0 and f"· on {arrays.label} (1 worker) with its rows\n" in done.output and arrays.made > made
+    )
     monkeypatch.setenv("MLIPSTORE_SNAP_BACKEND", "native")
     words = [
         "fit",
@@ -166,7 +172,7 @@ def test_a_run_says_what_was_computed_there(tmp_path: Path, arrays: Arrays, monk
         "--weight",
     ]
     done = CliRunner().invoke(app, [*words, "a.energy=7", "--executor", "serial"])
-    assert f"· on {arrays.label}, rows made on the processor\n" in done.output
+    assert f"· on {arrays.label} (1 worker), rows made on the processor\n" in done.output
 
 
 def test_descriptors_without_code_for_a_device(tmp_path: Path, arrays: Arrays, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,6 +227,56 @@ def test_on_a_cuda_device(store: Path) -> None:
 def test_kept_factors_are_those_of_the_processor(store: Path) -> None:
     with pytest.raises(SettingsError, match="computed on the processor"):
         fit_from_factors(Repository.open(store), Fit(device="cuda"), keep=True)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_one_worker_for_each_card_unless_asked(
+    tmp_path: Path, arrays: Arrays, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    """More are not started by themselves: they would share a card. Here they are counted, and work in this process."""
+    monkeypatch.setattr(Arrays, "count", count)
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(16)))
+    monkeypatch.setattr(Processes, "unordered", lambda self, function, tasks: Serial().unordered(function, tasks))
+    monkeypatch.setattr(Processes, "reduce", lambda self, *words: Serial().reduce(*words))
+    monkeypatch.setattr(Processes, "map", lambda self, function, tasks: Serial().map(function, tasks))
+    monkeypatch.setattr(Processes, "warm_up", 0.0)
+    repository = store_of(tmp_path / "s.mlip")
+    descriptor = make("descriptors", "snap", {"elements": ("Cu", "Au"), "twojmax": 2, "rcutfac": 4.0})
+    feature = Feature.of("snap", descriptor, None, "float64", "rows")
+    assert featurize(repository, feature, None, Processes(), device="cuda").workers == count
+    problem = prepare(repository, Fit(device="cuda"))
+    assert compute(problem, executor=Processes())[0].workers == count
+    assert compute(problem, executor=Processes(5))[0].to_json()["workers_on_device"] == 5
+    assert compute(prepare(repository, Fit()), executor=Processes())[0].to_json()["workers_on_device"] is None
+    for words, workers in (((), count), (("-j", "3"), 3)):
+        done = CliRunner().invoke(
+            app, ["fit", str(tmp_path / "s.mlip"), "--device", "cuda", "--plan", "--json", *words]
+        )
+        assert json.loads(done.output)["workers"] == workers
+
+
+def test_a_worker_takes_the_card_of_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("CUDA_VISIBLE_DEVICES", "MLIPSTORE_CARDS", "MLIPSTORE_WORKER"):
+        monkeypatch.setenv(name, "")  # for the end of the test
+        monkeypatch.delenv(name)
+    cards.take()
+    assert "CUDA_VISIBLE_DEVICES" not in os.environ  # nothing was offered, and this is no worker
+    cards.offer(3)
+    assert os.environ["MLIPSTORE_CARDS"] == "0,1,2"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,GPU-1a2b,-1,7")
+    cards.offer(2)
+    executor = Processes(3)
+    try:
+        taken = set(executor.map(_taken, range(12)))
+        assert taken <= {("0", "5"), ("1", "GPU-1a2b"), ("2", "5")}
+    finally:
+        executor.close()
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "5,GPU-1a2b,-1,7" and "MLIPSTORE_WORKER" not in os.environ
+
+
+def _taken(_: int) -> tuple[str, str]:
+    cards.take()
+    return os.environ["MLIPSTORE_WORKER"], os.environ["CUDA_VISIBLE_DEVICES"]
 
 
 def test_workers_open_the_device_themselves(store: Path) -> None:
