@@ -27,8 +27,9 @@ _WIDTH = 112
 _NONLINEAR = "mlipstore converts linear and quadratic SNAP fits"
 #: Solvers that are not converted, and what to do instead.
 _OTHER_SOLVERS = {
-    "LASSO": "there is no LASSO solver here. Choose SVD, or RIDGE with an alpha",
-    "ARD": "there is no ARD solver here. Choose SVD, or RIDGE with an alpha",
+    "LASSO": "convert a copy with 'solver = SVD', then write type = \"lasso\", alpha = ..., scale = false in "
+    "[fit.solver] of the run file: the same penalty, iterated until it has converged",
+    "ARD": "convert a copy with 'solver = SVD', then write type = \"ard\" in [fit.solver] of the run file",
     "SCALAPACK": "write 'solver = SVD': it is the same least-squares problem, and memory is bounded here",
     "TENSORFLOWSVD": "write 'solver = SVD': it is the same least-squares problem",
     "MCMC": "it samples around the least-squares solution. Write 'solver = SVD' for that solution",

@@ -230,7 +230,7 @@ REFUSED: list[tuple[list[tuple[str, str]], str, str]] = [
     ([("bzeroflag = 1", "bikflag = 1")], "", "[BISPECTRUM] bikflag: per-atom rows"),
     ([], "[SOLVER]\nsolver = PYTORCH\n", "[SOLVER] solver: PYTORCH is not converted"),
     ([], "[SOLVER]\nsolver = ScaLAPACK\n", "write 'solver = SVD'"),
-    ([], "[SOLVER]\nsolver = LASSO\n", "there is no LASSO solver here"),
+    ([], "[SOLVER]\nsolver = LASSO\n", 'type = "lasso"'),
     ([], "[SOLVER]\nsolver = RIGDE\n", "Did you mean 'RIDGE'?"),
     ([], "[SOLVER]\nslover = RIDGE\n", "[SOLVER] slover: FitSNAP has no such key. Did you mean 'solver'?"),
     ([], "[OUTFILE]\noutput_style = PACE\n", "[OUTFILE] output_style: PACE"),
