@@ -52,12 +52,15 @@ def read_compressed(
         place.parent.mkdir(parents=True, exist_ok=True)
         with _stream(path) as packed, _told(path), open(place, "wb") as out:
             shutil.copyfileobj(packed, out, 1 << 20)
+        noted = ReadReport(skip_bad=report.skip_bad)
         try:
-            for configuration in reader.read(place, report, copied if within else None):
+            for configuration in reader.read(place, noted, copied if within else None):
                 configuration.source = str(path)
                 yield configuration
         except InputError as error:
             raise InputError(error.message, str(path), error.frame, error.line) from None
+        finally:
+            report.add(noted.of_file(str(place), str(path)))
 
 
 @contextmanager

@@ -111,7 +111,7 @@ def ingest(
         raise SettingsError(f"zero_stress is {zero_stress!r}; it is 'missing' or 'value'.")
     began = time.perf_counter()
     result = IngestResult(report=ReadReport(skip_bad=skip_bad))
-    tasks, n_files = plan(sources, options or ReadOptions(), format, skip_bad)
+    tasks, n_files = plan(sources, options or ReadOptions(), format, skip_bad, result.report)
     seen = Seen(repository.at())
     small = seen.small_segments
     command = command or f"ingest {' '.join(map(str, sources))}"

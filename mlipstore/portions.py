@@ -26,7 +26,7 @@ from .executors import Executor
 from .parts import Part, PartReader
 from .provenance import encodable
 from .readers import reader_for
-from .reading import ReadOptions, ReadReport
+from .reading import ReadOptions, ReadReport, walk
 
 #: A batch travels from a reading worker when it holds this many atoms or configurations.
 _TRAVEL_ATOMS, _TRAVEL_CONFIGURATIONS = 8_192, 1_024
@@ -60,10 +60,15 @@ class Task:
 
 
 def plan(
-    sources: Sequence[str | Path], options: ReadOptions, format: str | None, skip_bad: bool
+    sources: Sequence[str | Path],
+    options: ReadOptions,
+    format: str | None,
+    skip_bad: bool,
+    report: ReadReport | None = None,
 ) -> tuple[list[Task], int]:
     """Files of all sources in a fixed order, in tasks, and their number.
 
+    :param report: is told about other files of folders, which are not read
     :raises InputError: a source is not there, or holds no files that can be read
     """
     tasks: list[Task] = []
@@ -81,6 +86,8 @@ def plan(
         if not files:
             raise InputError(f"no files of format {name} in it.", str(path))
         total += len(files)
+        if report is not None and path.is_dir():
+            _tell_others(path, files, name, report)
         sizes = list(map(_size, files))
         start = held = 0
         for i, size in enumerate(sizes):
@@ -91,6 +98,17 @@ def plan(
             held += size
         tasks.append(Task(name, str(path), tuple(files[start:]), options, skip_bad, held))
     return tasks, total
+
+
+def _tell_others(folder: Path, files: list[str], format: str, report: ReadReport) -> None:
+    """Say which files of a folder its reader leaves aside: they may be data of another format."""
+    mine = set(files)
+    if any(map(os.path.isdir, files[:1])):  # a reader of whole folders
+        return
+    others = [os.path.join(place, n) for place, names in walk(folder) for n in names]
+    for other in others:
+        if other not in mine:
+            report.met(f"file that is not {format}: left aside; to have it read, name it", other)
 
 
 def _size(path: str) -> int:

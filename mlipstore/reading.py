@@ -29,7 +29,7 @@ import os
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from itertools import islice
 from pathlib import Path
@@ -137,6 +137,11 @@ class ReadReport:
             mine = self.examples.setdefault(what, [])
             mine.extend(places[: 5 - len(mine)])
         self.refused.extend(other.refused)
+
+    def of_file(self, name: str, other: str) -> ReadReport:
+        """The same about a file that is called otherwise."""
+        places = {what: [p.replace(name, other) for p in found] for what, found in self.examples.items()}
+        return replace(self, examples=places, refused=[text.replace(name, other) for text in self.refused])
 
     def take(self) -> ReadReport:
         """What has been noted so far, as a report of its own; this one, which a reader may still hold, is emptied."""

@@ -32,6 +32,8 @@ class Lines:
     def skip_blank(self, at: int) -> int:
         """Byte where the next line that is not blank begins, or the end of the file."""
         data = self.bytes
+        if at == 0 and data[:3] == b"\xef\xbb\xbf":  # a mark that some editors put before a text
+            at = 3
         while at < len(data):
             if data[at] > _SPACE:  # most lines
                 return at

@@ -54,7 +54,8 @@ class ExtXyz:
     @staticmethod
     def recognises(path: Path, head: bytes) -> bool:
         """``.xyz``, ``.extxyz`` or any text of an atom count and a line with ``Lattice=`` or ``Properties=``."""
-        lines = head.lstrip().split(b"\n", 2)  # blank lines may come first
+        # blank lines may come first, or the mark that some editors put before a text
+        lines = head.removeprefix(b"\xef\xbb\xbf").lstrip().split(b"\n", 2)
         if len(lines) < 2 or not lines[0].strip().isdigit():
             return False
         said = lines[1].lower()

@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 
 from mlipstore import portions
+from mlipstore.compressed import read_compressed
 from mlipstore.errors import InputError
 from mlipstore.executors.processes import Processes
 from mlipstore.index import read_batch, segments
 from mlipstore.ingest import ingest
 from mlipstore.readers import recognise
-from mlipstore.reading import ReadOptions
+from mlipstore.readers.extxyz import ExtXyz
+from mlipstore.reading import ReadOptions, ReadReport
 from mlipstore.store import Repository
 
 from ..reader_samples import SAMPLES, Sample
@@ -107,3 +109,12 @@ def test_errors_name_the_packed_file(tmp_path: Path) -> None:
     with pytest.raises(InputError) as found:
         ingest(Repository.create(tmp_path / "s.mlip"), [pack(source, ".gz")])
     assert found.value.path == str(tmp_path / "a.xyz.gz") and "mlipstore-" not in str(found.value)
+
+
+def test_notes_name_the_packed_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.xyz"
+    path.write_text("1\nProperties=species:S:1:pos:R:3\nSi 0 0 0\n2\nbroken\n")
+    packed, report = pack(path, ".gz"), ReadReport(skip_bad=True)
+    assert len(list(read_compressed(ExtXyz(), packed, report))) == 1
+    assert {p for places in report.examples.values() for p in places} == {f"{packed}, frame 0"}
+    assert [text.startswith(f"{packed}, frame 1") for text in report.refused] == [True]

@@ -20,6 +20,8 @@ from mlipstore.portions import plan, read_all
 from mlipstore.readers.extxyz import ExtXyz
 from mlipstore.reading import ReadOptions, ReadReport
 
+from ..reader_samples import extxyz_text
+
 
 @dataclass(frozen=True)
 class TwoWorkers:
@@ -168,3 +170,19 @@ def test_names_of_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     ):
         ((batch, _, files),) = read_all(plan([named], ReadOptions(), None, False)[0], None)
         assert batch.source.tolist() == [expected] and files == 1, named
+
+
+def test_files_of_other_formats_in_a_folder_are_told(tmp_path: Path) -> None:
+    folder = tmp_path / "all"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "a.xyz").write_text(extxyz_text(1, "energy=-1.0"))
+    for name in ("sub/pw.out", "sub/README", ".hidden"):
+        (folder / name).write_text("something else\n")
+    report = ReadReport()
+    _, n = plan([folder], ReadOptions(), None, False, report)
+    assert n == 1
+    assert list(report.observed.values()) == [2]
+    assert [[Path(p).name for p in places] for places in report.examples.values()] == [["README", "pw.out"]]
+    report = ReadReport()
+    plan([folder / "a.xyz"], ReadOptions(), None, False, report)
+    assert not report.observed

@@ -263,9 +263,10 @@ def test_a_stress_that_is_no_number_is_missing(text: str, tmp_path: Path) -> Non
     assert sum("not finite" in what for what in report.observed) == 1
 
 
-def test_blank_lines_come_first(tmp_path: Path) -> None:
+@pytest.mark.parametrize("before", ["\n \n", "\ufeff"], ids=["blank", "mark"])
+def test_what_comes_before_the_first_frame(before: str, tmp_path: Path) -> None:
     path = tmp_path / "a.xyz"
-    path.write_text("\n \n" + extxyz_text(2, "energy=-1.0"))
+    path.write_text(before + extxyz_text(2, "energy=-1.0"), encoding="utf-8")
     assert recognise(path) == "extxyz"
     assert len(list(ExtXyz().read(path, ReadReport()))) == 2
 
