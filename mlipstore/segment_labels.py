@@ -35,7 +35,8 @@ class SegmentLabels(SegmentGroups):
 
     :param counts: atoms of each element ``(n, elements)``
     :param turns: matrices that turn force rows ``(n, 3, 3)`` and stress rows ``(n, 6, 6)``, or None
-    :param targets: energy per atom ``(n,)``, force ``(3 N,)``, stress ``(6 n,)``; baseline off, shifts on
+    :param targets: energy per atom ``(n,)`` in eV, force ``(3 N,)`` in eV/Å, stress ``(6 n,)`` in eV/Å^3; baseline off,
+        shifts on
     :param as_stored: the same in the frame of the data
     :param reference: values of the baseline in the same form where they are kept apart, else None
     """

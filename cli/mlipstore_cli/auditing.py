@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -129,7 +130,8 @@ def _write_recipe(result: AuditResult, place: str) -> str:
     head = ["Proposed by mlipstore audit. Read it, change it, then: mlipstore apply STORE " + path.name, *notes]
     with written_whole(path) as part:
         part.write_text(text(made, head), encoding="utf-8")
-    return f"{counted(len(made.steps), 'correction')} in {place}: read it, then mlipstore apply {result.source} {place}"
+    then = shlex.join(["mlipstore", "apply", result.source, place])
+    return f"{counted(len(made.steps), 'correction')} in {place}: read it, then {then}"
 
 
 def apply(

@@ -31,12 +31,12 @@ Scheduler = Annotated[
 
 
 def pairs(values: list[str] | None, option: str, form: str = "GROUP=VALUE") -> dict[str, str]:
-    """Repeated ``GROUP=VALUE`` options as a dictionary."""
+    """Repeated ``GROUP=VALUE`` options as a dictionary; groups may have ``=`` in their names, other keys have none."""
     from mlipstore.errors import SettingsError
 
     out = {}
     for text in values or []:
-        key, equals, value = text.partition("=")
+        key, equals, value = text.rpartition("=") if form.startswith("GROUP") else text.partition("=")
         if not equals or not key or not value:
             raise SettingsError(f"{option} {text!r} is not {form}.")
         out[key] = value

@@ -110,7 +110,8 @@ def _wanted(
     snapshot, descriptors = repository.at(), registry.names("descriptors")
     have = aliases(snapshot, "features")
     named = {*have, *have.values()}
-    if given in descriptors and not Path(given).exists():
+    is_file = given is not None and Path(given).is_file()  # a folder may be called like a descriptor
+    if given in descriptors and not is_file:
         return resolve(_by_name(given, settings, repository))
     if settings:
         raise SettingsError("--set goes with a descriptor given by name, such as -d snap; edit the file instead.")
@@ -125,9 +126,9 @@ def _wanted(
             None if feature is None else Feature.load(snapshot, feature),
             None if baseline is None else StoredBaseline.load(snapshot, baseline),
         )
-    if given in named and not Path(given).exists():
+    if given in named and not is_file:
         return Feature.load(snapshot, given), None
-    if not Path(given).exists() and Path(given).name == given and not given.endswith(".toml"):
+    if not is_file and Path(given).name == given and not given.endswith(".toml"):
         known = sorted({*descriptors, *have.values()})
         raise SettingsError(
             f"there is no file and no descriptor {given!r}. {nearest(given, known)}Known: {listed(known)}."

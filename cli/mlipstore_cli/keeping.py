@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -43,7 +44,7 @@ def verify(
         if report.orphans:
             say(
                 f"{counted(report.orphans, 'file')} ({human(report.orphan_bytes)}) that no version needs  -> "
-                f"mlipstore gc {store}"
+                f"mlipstore gc {quote(store)}"
             )
 
     emit(report, json, show)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -83,7 +84,7 @@ def card(
     found = load_card(repository.at(ref))
     if not found and not json:
         raise SettingsError(
-            f"the store has no card. mlipstore card {store} --template > card.toml makes one to fill in."
+            f"the store has no card. mlipstore card {quote(store)} --template > card.toml makes one to fill in."
         )
     emit_facts(found, json, lambda: say(card_toml(found).rstrip()))
 

@@ -7,7 +7,7 @@ import textwrap
 from typing import TYPE_CHECKING, Any
 
 from .present import duration, say
-from .tables import counted
+from .tables import counted, next_step
 
 if TYPE_CHECKING:
     from mlipstore.audit.finding import Finding
@@ -70,7 +70,7 @@ def show_applied(result: ApplyResult, recipe: Recipe, store: str) -> None:
     if result.dry_run:
         say("  nothing was changed (--dry-run)")
     elif result.steps:
-        say(f"next: mlipstore audit {store}")
+        next_step("audit", store)
 
 
 def show_stored(facts: dict[str, Any]) -> None:

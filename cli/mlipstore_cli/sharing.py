@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -90,7 +91,7 @@ def pull(
 
         say(f"{_moved(result)} <- {result.remote}" if result.refs else _nothing(result))
         if result.rebased:
-            say(f"{counted(result.rebased, 'version')} of yours repeated on top  -> mlipstore push {store}")
+            say(f"{counted(result.rebased, 'version')} of yours repeated on top  -> mlipstore push {quote(store)}")
 
     emit(result, json, show)
 

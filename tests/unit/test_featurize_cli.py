@@ -34,9 +34,12 @@ def test_mistakes_are_told_with_what_to_write(store: Path) -> None:
     assert "there is none yet" in refused("export", store)
 
 
-def test_what_the_store_has_is_completed(store: Path) -> None:
-    """By default, and by name; two featurizations have to be told apart."""
+def test_what_the_store_has_is_completed(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By default, and by name; two featurizations have to be told apart. Folders of those names mean nothing."""
     words = ("--executor", "serial")
+    for name in ("snap", "snap-2J2"):
+        (store.parent / name).mkdir()
+    monkeypatch.chdir(store.parent)
     done("featurize", store, "-d", "snap", "--set", "twojmax=2", "--set", "rcutfac=3.0", *words)
     more = write_extxyz(store.parent / "b.xyz", frames(3, seed=1))
     done("ingest", store, more, *words)

@@ -27,6 +27,7 @@ def test_they_are_those_of_readers() -> None:
     assert set(OPTIONS) == {f.name for f in fields(ReadOptions)}
     assert read_options() == ReadOptions()
     given = read_options(type_map="Ni, Al", group_stress_unit=["a=kbar", "b=GPa"])
+    assert read_options(group_stress_unit=["T=300 K=kbar"]).group_stress_unit == {"T=300 K": "kbar"}
     assert given == ReadOptions(type_map=("Ni", "Al"), group_stress_unit={"a": "kbar", "b": "GPa"})
 
 

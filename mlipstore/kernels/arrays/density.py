@@ -25,7 +25,7 @@ class Neighbours:
     :param t: -conj(b)
     :param fc: switching function times weight; 0 for what only fills up
     :param alpha: three of them
-    :param omega: ``[c][g]``
+    :param omega: ``[c][g]``, in 1/Å
     """
 
     s: Any

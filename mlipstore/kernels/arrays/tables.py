@@ -323,6 +323,7 @@ def _isolated(snap: Snap, densities: int) -> F8:
 
 
 def _pair_constants(snap: Snap) -> dict[str, Any]:
+    """Weights; rates of the angle and of the switching functions in rad/Å; their origin, or middle, in Å."""
     n = len(snap.elements)
     i, j = np.divmod(np.arange(n * n), n)
     radius, weight = np.array(snap.radelem), np.array(snap.wj)
