@@ -1,10 +1,11 @@
 """A store of many segments and versions: what opening, log, show, query and one more ingest cost as history grows.
 
-    python benchmarks/large_store.py [--segments 1000] [--no-merge] [--configurations 100] [--atoms 8] [--folder DIR]
-        [--json FILE]
+    python benchmarks/large_store.py [--segments 1000] [--no-merge] [--featurize] [--configurations 100] [--atoms 8]
+        [--folder DIR] [--json FILE]
 
 Each version adds one segment, through the ``ingest`` verb: reading a file, checks, index, commit. Now and then one
-merges what has piled up, unless ``--no-merge`` is given. At a few sizes on the way each operation is timed in a process
+merges what has piled up, unless ``--no-merge`` is given. With ``--featurize`` rows of each are computed after it (SNAP,
+60 columns), as for data that comes in little by little. At a few sizes on the way each operation is timed in a process
 of its own, as a command would do it after its imports, the best of three; CPU time is given beside wall time. Of an
 ingest it is the mean of the last 64, merging included. The last lines say how many times more the largest store takes
 than the smallest, and what it takes after ``compact`` has merged its segments.
@@ -23,6 +24,9 @@ from pathlib import Path
 import numpy as np
 
 from mlipstore.compact import compact
+from mlipstore.descriptors.snap import Snap
+from mlipstore.features import Feature
+from mlipstore.featurize import featurize
 from mlipstore.index import segments as segments_of
 from mlipstore.ingest import ingest
 from mlipstore.store import Repository
@@ -92,24 +96,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--segments", type=int, default=1000)
     parser.add_argument("--no-merge", action="store_true", help="leave small segments as they are")
+    parser.add_argument("--featurize", action="store_true", help="compute rows after every ingest")
     parser.add_argument("--configurations", type=int, default=100, help="of each segment")
     parser.add_argument("--atoms", type=int, default=8, help="of each configuration")
     parser.add_argument("--folder", type=Path, help="where the store is made; default: a temporary folder")
     parser.add_argument("--json", type=Path, help="write the figures there")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=given.folder) as folder:
-        figures = measure(Path(folder), given.segments, given.configurations, given.atoms, not given.no_merge)
+        figures = measure(Path(folder), given)
     if given.json:
         given.json.write_text(json.dumps(figures, indent=1))
 
 
-def measure(folder: Path, segments: int, configurations: int, atoms: int, merge: bool) -> dict[str, object]:
+def measure(folder: Path, given: argparse.Namespace) -> dict[str, object]:
     """Build the store and time each operation on the way."""
     from mlipstore.curation.annotate import annotate
+
+    segments, configurations, atoms, merge = given.segments, given.configurations, given.atoms, not given.no_merge
+    feature = Feature.of("snap", Snap(("Ta", "W"), 4.0, (6, 6), (0.5, 0.5), (1.0, 0.9)), None)
 
     repository = Repository.create(folder / "large.mlip")
     sizes = sorted({max(1, segments // 10), max(1, segments // 3), segments})
     ingests: list[tuple[float, float]] = []
+    rows: list[tuple[float, float]] = []
 
     def one_more(seed: int) -> None:
         file = folder / "more.xyz"
@@ -117,6 +126,10 @@ def measure(folder: Path, segments: int, configurations: int, atoms: int, merge:
         began, cpu = time.perf_counter(), time.process_time()
         ingest(repository, [file], merge_small=merge)
         ingests.append((time.perf_counter() - began, time.process_time() - cpu))
+        if given.featurize:
+            began, cpu = time.perf_counter(), time.process_time()
+            featurize(repository, feature, None)
+            rows.append((time.perf_counter() - began, time.process_time() - cpu))
 
     found: dict[int, dict[str, tuple[float, float]]] = {}
     for n in range(1, segments + 1):
@@ -127,6 +140,8 @@ def measure(folder: Path, segments: int, configurations: int, atoms: int, merge:
         if n in sizes:
             found[n] = {name: timed(repository.path, name) for name in OPERATIONS}  # type: ignore[arg-type]
             found[n]["ingest of one more segment"] = mean(ingests[-64:])
+            if rows:
+                found[n]["featurization of it"] = mean(rows[-64:])
             report(f"{n:,} ingests, {len(segments_of(repository.at())):,} segments", n * configurations, found[n])
     figures = {"configurations": configurations, "atoms": atoms, "sizes": {str(n): found[n] for n in sizes},
                "ingest_seconds": [round(t[0], 4) for t in ingests], "growth": growth(found)}  # fmt: skip

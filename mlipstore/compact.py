@@ -10,10 +10,12 @@ segments are hardly smaller than the rows that they are made of again.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from itertools import compress
 from math import prod
 from typing import Any
 
@@ -40,10 +42,11 @@ _VERSION_BYTES = 1 << 30
 _ATTEMPTS = 20
 #: An ingest merges small segments when there are so many; it looks whenever another :data:`_LOOK` of them are there.
 PILE, _LOOK = 64, 16
+#: It merges those of about the same size, so many at least, that take fewer bytes each with their rows: what lies in
+#: them is written again a few times at most, however small the ingests, and no ingest waits long for it.
+_ALIKE, _PILED_BYTES = 16, 8 << 20
 #: Bytes that a text takes, about.
 _TEXT = 64
-#: Where the configurations of a segment themselves lie.
-_OWN = {"configurations", "atoms"}
 
 #: ``progress(configurations done, configurations in all)``
 Progress = Callable[[int, int], None]
@@ -137,10 +140,10 @@ def compact(
 
 
 def compact_pile(repository: Repository, before: int, now: int, command: str) -> int:
-    """Merge small segments that nothing was made of yet, if an ingest has made a pile of them and nobody is at work.
+    """Merge small segments with their rows, if ingests have made a pile of them and nobody is at work.
 
-    Rows, baseline values and kept factors stay as they are, with their segments. It costs a hundredth of the ingests,
-    and is put off where anything is in its way.
+    Kept factors stay as they are, with their segments. It costs a small part of the ingests, and is put off where
+    anything is in its way.
 
     :param before, now: small segments in the store before the ingest, and after it
     :return: how many were merged
@@ -152,10 +155,7 @@ def compact_pile(repository: Repository, before: int, now: int, command: str) ->
     with suppress(StoreError):  # what was ingested is stored
         if anybody(repository.objects):
             return 0
-        work = _Work(repository, bare=True)
-        if sum(len(m.parts) for m in work.merges) < PILE:
-            return 0
-        for portion in work.portions():
+        for portion in (work := _Work(repository, piled=True)).portions():
             n = sum(len(m.parts) for m in portion)
             with repository.transaction(f"compact {n:,} segments into {len(portion):,}", metadata) as tx:
                 work.write(tx, portion)
@@ -166,12 +166,12 @@ def compact_pile(repository: Repository, before: int, now: int, command: str) ->
 class _Work:
     """What there is to merge in the version that is the newest now.
 
-    :param bare: only segments that nothing was made of
+    :param piled: only segments that have piled up, see :func:`compact_pile`
     """
 
-    def __init__(self, repository: Repository, bare: bool = False) -> None:
+    def __init__(self, repository: Repository, piled: bool = False) -> None:
         self.repository = repository
-        self.bare = bare
+        self.piled = piled
         self.snapshot = repository.at()
         self.index = Index.load(self.snapshot)
         self.covered = coverage(self.snapshot)
@@ -191,18 +191,21 @@ class _Work:
         atoms = most_atoms(self.snapshot, self.covered)
         small = [s for s in self.index.segments
                  if 2 * s.n_atoms <= atoms and 2 * s.n_configurations <= SEGMENT_CONFIGURATIONS]  # fmt: skip
-        if self.bare:
-            small = [s for s in small if {n.path.partition("/")[0] for n in self._of[s.name]} <= _OWN]
+        kinds = [(_covering(self.covered, s.name), _magnitude(s) if self.piled else 0) for s in small]
+        if self.piled:
+            alone = [any(map(_is_factor, self._of[s.name])) or self._bytes([s]) > _PILED_BYTES for s in small]
+            enough = Counter(k for k, no in zip(kinds, alone, strict=True) if not no)
+            mine = [not no and enough[k] >= _ALIKE for k, no in zip(kinds, alone, strict=True)]
+            small, kinds = list(compress(small, mine)), list(compress(kinds, mine))
         out: list[_Merge] = []
-        open_: dict[frozenset[str], int] = {}
-        for s in small:
-            covered = _covering(self.covered, s.name)
-            at = open_.get(covered)
+        open_: dict[tuple[frozenset[str], int], int] = {}
+        for s, kind in zip(small, kinds, strict=True):
+            at = open_.get(kind)
             if at is not None and out[at].fits(s, atoms):
-                out[at] = _Merge((*out[at].parts, s), covered)
+                out[at] = _Merge((*out[at].parts, s), kind[0])
             else:
-                open_[covered] = len(out)
-                out.append(_Merge((s,), covered))
+                open_[kind] = len(out)
+                out.append(_Merge((s,), kind[0]))
         return [m for m in out if len(m.parts) > 1]
 
     def portions(self) -> Iterator[list[_Merge]]:
@@ -211,7 +214,7 @@ class _Work:
         size = 0
         for m in self.merges:
             portion.append(m)
-            size += self._bytes(m)
+            size += self._bytes(m.parts)
             if size >= _VERSION_BYTES:
                 yield portion
                 portion, size = [], 0
@@ -224,7 +227,7 @@ class _Work:
         result.merged += len(parts)
         result.into += len(merges)
         result.configurations += sum(s.n_configurations for s in parts)
-        result.bytes += sum(map(self._bytes, merges))
+        result.bytes += self._bytes(parts)
         result.factors += sum(_is_factor(n) and not n.is_array for s in parts for n in self._of[s.name])
 
     def arrays_after(self) -> int:
@@ -236,9 +239,9 @@ class _Work:
             out += len(names) - sum(n.is_array for s in m.parts for n in self._of[s.name])
         return out
 
-    def _bytes(self, merge: _Merge) -> int:
+    def _bytes(self, parts: Sequence[Segment]) -> int:
         """What the arrays of some segments take, about: texts are not looked at."""
-        nodes = (n for s in merge.parts for n in self._of[s.name] if n.is_array and not _is_factor(n))
+        nodes = (n for s in parts for n in self._of[s.name] if n.is_array and not _is_factor(n))
         return sum(_stored(json.loads(n.metadata)) for n in nodes)
 
     # ----------------------------------------------------------------- writing
@@ -315,6 +318,11 @@ class _Replace:
 def _covering(covered: dict[str, tuple[str, set[str]]], segment: str) -> frozenset[str]:
     """Features and baselines that cover a segment."""
     return frozenset(path for path, (_, names) in covered.items() if segment in names)
+
+
+def _magnitude(segment: Segment) -> int:
+    """Segments of the same one differ in atoms by less than a factor of 16."""
+    return segment.n_atoms.bit_length() // 4
 
 
 def _is_factor(node: Node) -> bool:

@@ -22,7 +22,7 @@ from mlipstore.curation.edit import Relabel, relabel, remove
 from mlipstore.errors import StoreError
 from mlipstore.featurize import featurize
 from mlipstore.fit import fit
-from mlipstore.index import LIVE, Index, read_batch
+from mlipstore.index import LIVE, Index, Segment, read_batch
 from mlipstore.ingest import IngestResult, ingest
 from mlipstore.leases import claim
 from mlipstore.revert import revert
@@ -329,6 +329,11 @@ def piled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Four small segments are a pile."""
     monkeypatch.setattr(compacting, "PILE", 4)
     monkeypatch.setattr(compacting, "_LOOK", 1)
+    monkeypatch.setattr(compacting, "_ALIKE", 4)
+
+
+def _names(repository: Repository) -> set[str]:
+    return {s.name for s in Index.load(repository.at()).segments}
 
 
 def _ingests(repository: Repository, folder: Path, seeds: range) -> list[IngestResult]:
@@ -339,25 +344,59 @@ def _ingests(repository: Repository, folder: Path, seeds: range) -> list[IngestR
     return out
 
 
-def test_ingests_merge_what_piles_up(piled: None, repository: Repository, tmp_path: Path) -> None:
-    """Only segments that nothing was made of, so that rows and what came before stay where they are."""
-    before = {s.name for s in Index.load(repository.at()).segments}
-    done = _ingests(repository, tmp_path, range(20, 30))
-    assert [d.merged for d in done] == [0, 0, 0, 4, 0, 0, 4, 0, 0, 4]
+def test_ingests_merge_what_piles_up(piled: None, tmp_path: Path) -> None:
+    """Segments of about the same size: what was merged waits for others like it, and is written again seldom."""
+    repository = Repository.create(tmp_path / "a.mlip")
+    done = _ingests(repository, tmp_path, range(20, 34))
+    assert [d.merged for d in done[:4]] == [0, 0, 0, 4] and done[-1].merged
     index = Index.load(repository.at())
-    assert len({s.name for s in index.segments} - before) == 1 and before < {s.name for s in index.segments}
-    assert all(index.live_groups()[f"g{seed}"] == 3 for seed in range(20, 30))
-    assert [c.verb for c in repository.log()[:3]] == ["compact", "ingest", "ingest"]
+    assert all(index.live_groups()[f"g{seed}"] == 3 for seed in range(20, 34))
+    assert [c.verb for c in repository.log()[:2]] == ["compact", "ingest"]
     assert ingest(repository, [tmp_path / "20.xyz"]).added == 0
+    assert verify(repository.path).sound
+
+
+def test_what_was_merged_is_larger_than_its_parts() -> None:
+    """So many of a magnitude are of the next one, so that nothing is merged more often than there are magnitudes."""
+    sizes = [Segment("", 1, n, {}, []) for n in range(1, 5000)]
+    whole = [Segment("", 1, compacting._ALIKE * s.n_atoms, {}, []) for s in sizes]
+    assert all(compacting._magnitude(b) > compacting._magnitude(a) for a, b in zip(sizes, whole, strict=True))
+
+
+def test_rows_are_merged_as_well(
+    piled: None, repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But for large ones; those with kept factors, which belong to the segment as it is, stay with them."""
+    from mlipstore.kept.compute import factor
+
+    before, old = _names(repository), holds(repository)
+    with monkeypatch.context() as patch:
+        patch.setattr(compacting, "_PILED_BYTES", 0)
+        assert not any(d.merged for d in _ingests(repository, tmp_path, range(20, 21)))
+    with plugins():
+        featurize(repository, FEATURE, BASELINE)
+    whole = holds(repository)
+    assert old <= whole
+    (last,) = _ingests(repository, tmp_path, range(21, 22))
+    assert last.merged == len(before) + 1 and len(_names(repository)) == 2
+    assert whole <= holds(repository)
+    with plugins():
+        assert featurize(repository, FEATURE, BASELINE).segments == 1
+        factor(repository, Fit())
+    kept = _names(repository)
+    assert not any(d.merged for d in _ingests(repository, tmp_path, range(22, 25)))
+    (last,) = _ingests(repository, tmp_path, range(25, 26))
+    assert last.merged == 4 and kept < _names(repository)
     assert verify(repository.path).sound
 
 
 def test_nothing_is_merged_while_others_are_at_work(piled: None, repository: Repository, tmp_path: Path) -> None:
     """Their rows belong to the segments that are there now."""
+    before = _names(repository)
     with claim(repository.objects, "rows"):
         assert not any(d.merged for d in _ingests(repository, tmp_path, range(20, 25)))
     (last,) = _ingests(repository, tmp_path, range(25, 26))
-    assert last.merged == 6
+    assert last.merged == 6 + len(before)
 
 
 def test_an_ingest_that_was_merged_is_taken_back(piled: None, repository: Repository, tmp_path: Path) -> None:
