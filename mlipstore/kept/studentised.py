@@ -111,7 +111,8 @@ class Studentised:
     def _studentised(self, r: F8, h: F8, seen: NDArray[np.bool_], code: NDArray[np.int32], kind: int) -> F8:
         squares, counts = self._squares[code, kind], self._counts[code, kind]
         free = np.where(seen, np.maximum(1.0 - h, 1e-12), 1.0 + h)
-        others = np.maximum(squares - r**2 / free, 1e-6 * squares) / np.maximum(counts - 1.0, 1.0)
+        # not less r^2 / (1 - h), as in the whole fit: of one group that may leave nothing, and any row stands out then
+        others = np.maximum(squares - r**2, 1e-6 * squares) / np.maximum(counts - 1.0, 1.0)
         others = np.where(seen, others, squares / counts)
         return np.asarray(np.divide(r, np.sqrt(others * free), out=np.zeros_like(r), where=others > 0.0))
 

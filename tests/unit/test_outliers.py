@@ -71,7 +71,7 @@ def brute_force(repository: Repository, name: str) -> dict[tuple[str, int], tupl
         mine = (key == (code, kind)).all(axis=1)
         groups = [np.sqrt(np.mean(r[(key == (g, kind)).all(axis=1)] ** 2)) for g in range(3)]
         usual = float(np.median(groups)) ** 2
-        others = (usual + np.sum(r[mine] ** 2) - r[n] ** 2 / (1 - h[n])) / mine.sum()
+        others = (usual + np.sum(r[mine] ** 2) - r[n] ** 2) / mine.sum()
         others = max(others, 1e-6 * (usual + np.sum(r[mine] ** 2)) / mine.sum())
         t, lever = out.get(where, (0.0, 0.0))
         out[where] = max(t, abs(r[n]) / np.sqrt(others * (1 - h[n]))), max(lever, h[n])
@@ -121,3 +121,17 @@ def test_the_command(fitted: Repository, tmp_path: Path) -> None:
     assert run("outliers", fitted.path, "plain", "--by", "size").code == 2
     with pytest.raises(SettingsError, match="at least 1"):
         outliers(fitted, "plain", 0)
+
+
+def test_a_row_that_leaves_its_group_little_is_not_a_thousand_errors_off(tmp_path: Path) -> None:
+    """Few rows of high leverage: their residuals are small, what they would be without their labels is large."""
+    repository = Repository.create(tmp_path / "a.mlip")
+    frames = configurations(40, 5)
+    for atoms in frames:
+        if atoms.info["config_type"] != "surface":
+            atoms.calc.results.pop("energy", None)
+    add(repository, tmp_path, frames)
+    fit(repository, Fit(name="few", default=GroupSettings(energy=3000.0)))
+    found = outliers(repository, "few", 3)
+    energies = [o.farthest for o in found.outliers if o.farthest.kind == "energy"]
+    assert all(abs(e.studentised) < 100 for e in energies)
