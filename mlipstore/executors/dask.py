@@ -378,7 +378,7 @@ def _await_worker(client: Any) -> None:
     if deserted.look():
         wanted = client.submit(int, pure=False)
         while deserted.look():
-            with suppress(TimeoutError):
+            with suppress(OSError):  # no worker within this time, or no scheduler any more, which the look tells
                 client.wait_for_workers(1, timeout=_LOOK)
         wanted.release()
 
