@@ -35,6 +35,11 @@ def head_of(path: Path, n: int) -> bytes:
         return file.read(n)
 
 
+def read_file(reader: Reader, path: Path, report: ReadReport, root: Path | None = None) -> Iterator[Configuration]:
+    """``reader.read``, or :func:`read_compressed` of a file that is compressed."""
+    return read_compressed(reader, path, report, root) if is_compressed(path) else reader.read(path, report, root)
+
+
 def read_compressed(
     reader: Reader, path: Path, report: ReadReport, root: Path | None = None
 ) -> Iterator[Configuration]:

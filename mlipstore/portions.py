@@ -10,7 +10,7 @@ import stat
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import registry
-from .compressed import is_compressed, read_compressed
+from .compressed import is_compressed, read_file
 from .configuration import Batch, Configuration
 from .errors import InputError, nearest
 from .executors import Executor
@@ -296,9 +296,7 @@ def _configurations(
     if not packed and task.options.index == ":" and hasattr(reader, "read_blocks"):
         return _of_part(reader.read_blocks(file, task.part or Part(), report, root), after)
     if task.part is None:
-        read_file = partial(read_compressed, reader) if packed else reader.read
-        configurations: Iterator[Configuration] = read_file(file, report, root)
-        return configurations
+        return read_file(reader, file, report, root)
     return _of_part(reader.read_part(file, task.part, report, root), after)
 
 

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from .bookkeeping import ZERO_STRESS, Checks, check
-from .compressed import is_compressed, read_compressed
+from .compressed import read_file
 from .computing import Reference
 from .configuration import Batch, Configuration
 from .errors import SettingsError
@@ -76,10 +76,7 @@ def predict(
 
     def configurations() -> Iterator[Configuration]:
         for file in reader.files(path):
-            if is_compressed(file):
-                yield from read_compressed(reader, file, result.report, path)
-            else:
-                yield from reader.read(file, result.report, path)
+            yield from read_file(reader, file, result.report, path)
 
     errors = _Errors()
     with _written_whole(result.output) as handle:

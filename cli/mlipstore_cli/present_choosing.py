@@ -44,7 +44,7 @@ def show_select(result: Any, store: str, units: str) -> None:
         *left_out, duration(result.seconds),
     ]))  # fmt: skip
     if not calibrated and result.picks:
-        how = f"mlipstore uncertainty {quote(store)} {result.model}"
+        how = f"mlipstore uncertainty {quote(store)} {quote(result.model)}"
         say(f"  predicted deviations in units of energies and forces: {how}")
     if result.output is not None:
         say(f"  wrote {result.output}; label these, then mlipstore ingest {quote(store)} FILE and featurize")

@@ -61,8 +61,11 @@ def show_edit(result: Any, store: str) -> None:
     """What was, or would be, changed."""
     verb = {"remove": "removed", "restore": "restored", "relabel": "relabelled", "mask": "masked"}[result.verb]
     if not result.changed:
-        said = counted(result.selected, "selected one is", "selected ones are")
-        why = f"{said} so already" if result.selected else "no configuration is selected"
+        why = counted(result.selected, "selected one is", "selected ones are") + " so already"
+        if result.unmatched:
+            why = f"the file has no other labels for {counted(result.unmatched, 'selected one')}"
+        elif not result.selected:
+            why = "no configuration is selected"
         say(f"  nothing to {result.verb}: {why}")
         return
     would = "would be " if result.dry_run else ""

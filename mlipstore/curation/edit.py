@@ -17,6 +17,7 @@ import zarr
 from numpy.typing import NDArray
 
 from ..arrays import overwrite
+from ..compressed import read_file
 from ..configuration import Batch
 from ..errors import InputError, SettingsError, counted, listed
 from ..index import DELETED, LIVE, MOVED, REPLACED, Index
@@ -41,6 +42,7 @@ class EditResult:
     :param selected: configurations that the expression selected
     :param changed: of these, those that it changed; the others were so already
     :param changes: how many got another energy, force, stress or group
+    :param unmatched: where labels come from a file, those for which it has no other ones
     :param not_carried: features and baselines whose rows ``featurize`` has to compute for what was replaced
     """
 
@@ -233,7 +235,7 @@ def _labels_of(path: Path, format: str | None, options: ReadOptions) -> dict[byt
     _, reader = reader_for(path, options, format)
     out: dict[bytes, _Labels] = {}
     for file in reader.files(path):
-        for c in reader.read(file, ReadReport(), path):
+        for c in read_file(reader, file, ReadReport(), path):
             stress = c.stress if c.stress is not None and np.any(c.stress) else None
             found, key = (c.energy, c.forces, stress), c.geometry()
             if key in out and not _same(out[key], found):

@@ -75,6 +75,9 @@ def test_what_is_easily_mistyped(store: Path, tmp_path: Path) -> None:
     done("ingest", store, data, "--executor", "serial")
     out = done("remove", store, "--where", 'group == "nobody"').out
     assert out == "  nothing to remove: no configuration is selected\n"
+    other = write_extxyz(tmp_path / "b.xyz", frames(2, seed=1))
+    out = done("relabel", store, "--where", "true", "--labels", other).out
+    assert out == "  nothing to relabel: the file has no other labels for 2 selected ones\n"
 
 
 def test_help_is_a_command_too(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

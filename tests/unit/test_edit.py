@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -182,6 +183,9 @@ def test_labels_from_a_file(repository: Repository, tmp_path: Path) -> None:
     result = relabel(repository, "true", Relabel(labels=tmp_path / "new.xyz"))
     assert result.changed == 5 and result.unmatched == 65 and result.changes == {"energy": 5}
     assert len(select(repository.at(), "energy == -1")) == 5
+    (tmp_path / "new.xyz.gz").write_bytes(gzip.compress((tmp_path / "new.xyz").read_bytes()))
+    again = relabel(repository, "true", Relabel(labels=tmp_path / "new.xyz.gz"))
+    assert again.changed == 0 and again.unmatched == 70
     write(tmp_path / "two.xyz", some[:1])
     some[0].calc.results = {"energy": -2.0}
     write(tmp_path / "two.xyz", some[:1], append=True)
