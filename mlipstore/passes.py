@@ -50,7 +50,7 @@ class Rows:
         baseline = None if matrix.baseline is None else replace(matrix.baseline, content={})
         snapshot = matrix.snapshot
         rows = cls(snapshot.repository.address, snapshot.id, matrix.feature, baseline, settings, table)
-        _opened[:] = [(rows._key, matrix)]
+        _opened[:] = [(rows, rows._key, matrix)]
         return rows
 
     @property
@@ -60,14 +60,20 @@ class Rows:
 
     def matrix(self) -> DesignMatrix:
         """The design matrix, opened once in every process."""
+        if _opened and _opened[0][0] is self:  # here all leaves have one; to workers each brings its own
+            return _opened[0][2]
         key = self._key
-        if not _opened or _opened[0][0] != key:
+        if _opened and _opened[0][1] == key:
+            matrix = _opened[0][2]
+        else:
             snapshot = Repository.open(self.store).at(self.snapshot)
-            _opened[:] = [(key, matrix_of(snapshot, self.feature, self.baseline, self.settings))]
-        return _opened[0][1]
+            matrix = matrix_of(snapshot, self.feature, self.baseline, self.settings)
+        _opened[:] = [(self, key, matrix)]
+        return matrix
 
 
-_opened: list[tuple[str, DesignMatrix]] = []
+#: The rows that were asked for last, their key, and their matrix.
+_opened: list[tuple[Rows, str, DesignMatrix]] = []
 
 
 def matrix_of(snapshot: Snapshot, feature: Feature, baseline: StoredBaseline | None, settings: Fit) -> DesignMatrix:

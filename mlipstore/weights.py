@@ -101,7 +101,7 @@ class GroupTable:
         """Group code of each configuration of a segment."""
         where = {name: i for i, name in enumerate(self.groups)}
         # a group that is here and not in the table has no configuration that counts
-        return np.array([where.get(str(g), 0) for g in labels.group], np.int32)
+        return np.array([where.get(g, 0) for g in labels.group.tolist()], np.int32)
 
     def split(self, labels: SegmentGroups) -> NDArray[np.int8]:
         """TRAIN, TEST or UNUSED for each configuration of a segment."""
@@ -124,7 +124,7 @@ class GroupTable:
     ) -> NDArray[np.float64]:
         """Weight of each row of a block."""
         owner = block.configuration
-        w: NDArray[np.float64] = self.weight[codes[owner], block.kind]
+        w: NDArray[np.float64] = self.weight[codes, block.kind][owner]
         if self.scale_by_size:
             w = w / np.maximum(1, self.sizes[codes[owner], np.minimum(split[owner], 1)])
             if block.kind == 1:
