@@ -16,6 +16,9 @@ from .index import Index, read_batch
 from .model import Model
 from .store import Repository, Snapshot
 
+#: Atoms of all configurations of a check: LAMMPS takes 0.2 to 1 ms for each, and large cells tell no more than small.
+CHECK_ATOMS = 1_000
+
 
 @dataclass
 class ExportResult:
@@ -40,7 +43,8 @@ def export(
     """Write a model in another program's format.
 
     :param prefix: path without suffix; default the model's name
-    :param check: run the program on up to this many configurations of the store and compare; 0 = no check
+    :param check: run the program on up to this many configurations of the store (fewer if they are large) and compare;
+        0 = no check
     :param force: replace files that are there
     :raises SettingsError: there are some, and they are not to be replaced
     :raises ComputeError: the program gives other numbers than the model
@@ -55,7 +59,7 @@ def export(
     files = exporter.write(loaded, place)
     result = ExportResult(files)
     if check:
-        batch = sample(snapshot, check)
+        batch = smallest(sample(snapshot, check), CHECK_ATOMS)
         result.check = exporter.check(loaded, files, batch)
         if not result.check["ok"]:
             raise ComputeError(
@@ -92,3 +96,16 @@ def sample(snapshot: Snapshot, n: int) -> Batch:
         first, last = int(positions[0]), int(positions[-1])
         batches.append(read_batch(snapshot, segment, first, last + 1).take(positions - first))
     return Batch.concatenate(batches)
+
+
+def smallest(batch: Batch, atoms: int) -> Batch:
+    """The smallest configurations that have so many atoms together at most, but at least one of each element."""
+    order = np.argsort(batch.n_atoms, kind="stable")
+    chosen, total, elements = [], 0, set[int]()
+    for i in order.tolist():
+        mine = set(batch.number[batch.atom_start[i] : batch.atom_start[i + 1]].tolist())
+        if total + int(batch.n_atoms[i]) <= atoms or not mine <= elements:
+            chosen.append(i)
+            total += int(batch.n_atoms[i])
+            elements |= mine
+    return batch.take(np.array(sorted(chosen), np.int64))
