@@ -134,9 +134,9 @@ class Web(Objects):
             reason = f"the server answers {status}"
             if status not in (408, 425, 429) and status < 500:
                 break
+        again = f", also after {attempt + 1} tries" if attempt else ""
         raise StoreError(
-            f"{self.address}: {key}: {reason}, also after {_TRIES} tries. What was stored before is whole; run "
-            "the same command again."
+            f"{self.address}: {key}: {reason}{again}. What was stored before is whole; run the same command again."
         )
 
     def _once(self, method: str, url: str, headers: dict[str, str]) -> tuple[bytes, dict[str, str], int]:

@@ -14,7 +14,9 @@ import pytest
 from mlipstore.errors import StoreError, StoreNotFoundError
 from mlipstore.fit import fit
 from mlipstore.places import Remote, objects_at, place_of
+from mlipstore.places import http as places_http
 from mlipstore.places import s3 as places_s3
+from mlipstore.places.http import Web
 from mlipstore.places.s3 import Bucket
 from mlipstore.runs.runfile import Fit
 from mlipstore.show import show
@@ -123,6 +125,15 @@ def test_no_web_server(nobody: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(StoreError, match=r"the server cannot be reached \(Connection refused\). Check the address"):
         Repository.open(f"http://{nobody}/a.mlip")
     assert len(asked) == 3
+
+
+def test_how_often_a_web_server_was_asked_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer that will not change is not asked for again; one that may is."""
+    monkeypatch.setattr(places_http.time, "sleep", lambda seconds: None)
+    for status, tries in ((400, ""), (503, r", also after 5 tries")):
+        monkeypatch.setattr(Web, "_once", lambda self, *words, status=status: (b"", {}, status))
+        with pytest.raises(StoreError, match=rf"the server answers {status}{tries}\. What was stored"):
+            Web(Remote.parse("http://localhost/a.mlip")).get("x")
 
 
 def test_a_server_without_conditional_writes(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
