@@ -91,6 +91,12 @@ class Model:
         return Reference(energy, force, stress)
 
     @property
+    def element_shifts(self) -> dict[str, float]:
+        """What the fit added to energy labels, in eV per atom of an element: the energies of the model have it, too."""
+        shifts: dict[str, float] = self.provenance.get("fit", {}).get("element_shifts", {})
+        return {element: value for element, value in shifts.items() if value}
+
+    @property
     def calibrated(self) -> bool:
         """Whether there are predicted standard deviations: ``mlipstore uncertainty`` was run."""
         return self.snapshot is not None and "uncertainty" in self.snapshot.attributes(f"models/{self.id}")

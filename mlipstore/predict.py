@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,6 +25,7 @@ from .model import Model
 from .readers import reader_for
 from .reading import ReadOptions, ReadReport
 from .split import TEST
+from .writers.extxyz import text_value
 
 _BATCH_ATOMS = 2048
 
@@ -62,6 +63,8 @@ def predict(
 ) -> PredictResult:
     """Predict every configuration of a file or folder, streaming; the result does not depend on the executor.
 
+    Energies have the zero of the fit: its ``element_shifts`` are added to labels before they are compared.
+
     :param output: extxyz file for positions and predicted energy, forces and stress (17 digits)
     :param zero_stress: as in :func:`mlipstore.ingest.ingest`: ``missing``: a stress of six zeros is no label;
         ``value``: it means zero pressure
@@ -78,13 +81,13 @@ def predict(
         for file in reader.files(path):
             yield from read_file(reader, file, result.report, path)
 
-    errors = _Errors()
+    errors = _Errors(model.element_shifts)
     with _written_whole(result.output) as handle:
         sound = (check(batch, zero_stress, result.checks, result.report) for batch in _batches(configurations()))
         for batch, values in _evaluated(model, sound, executor or Serial()):
             result.configurations += len(batch)
             result.atoms += len(batch.number)
-            errors.add(batch, values)
+            errors.add(batch, values, result.report)
             if handle is not None:
                 for i in range(len(batch)):
                     write_extxyz_frame(handle, batch, values, i)
@@ -149,16 +152,30 @@ def _batches(configurations: Iterator[Configuration]) -> Iterator[Batch]:
 
 
 class _Errors:
-    """Error table whose groups are known only as they come."""
+    """Error table whose groups are known only as they come.
 
-    def __init__(self) -> None:
+    :param shifts: energy per atom of an element in eV that the fit added to labels, and is added to those here
+    """
+
+    def __init__(self, shifts: Mapping[str, float]) -> None:
+        from ase.data import atomic_numbers
+
         self.tables: dict[str, ErrorTable] = {}
+        self.shift = np.zeros(max(atomic_numbers.values()) + 1)
+        for element, value in shifts.items():
+            self.shift[atomic_numbers[element]] = value
+        self.told = ", ".join(f"{element} {value:+g}" for element, value in shifts.items())
 
-    def add(self, batch: Batch, values: Reference) -> None:
+    def add(self, batch: Batch, values: Reference, report: ReadReport) -> None:
         n = batch.n_atoms
+        owner = np.repeat(np.arange(len(batch)), n)
+        energy = batch.energy + np.bincount(owner, self.shift[batch.number], len(batch))
+        labelled = int(np.isfinite(energy).sum())
+        if self.told and labelled:
+            report.assume(f"the zero of energy of the fit: labels get {self.told} eV per atom", labelled)
         owners = [np.arange(len(batch)), np.repeat(np.arange(len(batch)), 3 * n), np.repeat(np.arange(len(batch)), 6)]
         stress = np.where(batch.pbc.all(axis=1, keepdims=True), batch.stress, np.nan)  # no volume, no stress
-        labels = [batch.energy / n, batch.force.ravel(), stress.ravel()]
+        labels = [energy / n, batch.force.ravel(), stress.ravel()]
         predicted = [values.energy / n, values.force.ravel(), values.stress.ravel()]
         for group in dict.fromkeys(map(str, batch.group)):
             table = self.tables.setdefault(group, ErrorTable([group]))
@@ -188,13 +205,13 @@ def write_extxyz_frame(handle: TextIO, batch: Batch, values: Reference, i: int) 
         "energy": f"{values.energy[i]:.17g}",
         "stress": " ".join(f"{v:.17g}" for v in (xx, xy, xz, xy, yy, yz, xz, yz, zz)),
         "pbc": " ".join("T" if p else "F" for p in batch.pbc[i]),
-        "config_type": str(batch.group[i]),
     }
     if not batch.pbc[i].all():
         del header["stress"]
     if not batch.cell[i].any():
         del header["Lattice"]
-    text = " ".join(f'{k}="{v}"' if " " in v or not v else f"{k}={v}" for k, v in header.items())
+    words = [f'{k}="{v}"' if " " in v or not v else f"{k}={v}" for k, v in header.items()]
+    text = " ".join([*words, f"config_type={text_value(str(batch.group[i]))}"])
     handle.write(f"{b - a}\n{text}\n")
     for z, r, f in zip(batch.number[a:b], batch.position[a:b], values.force[a:b], strict=True):
         numbers = " ".join(f"{v:.17g}" for v in (*r, *f))

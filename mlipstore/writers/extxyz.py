@@ -79,7 +79,7 @@ def _comment(c: Configuration, columns: str, report: WriteReport) -> str:
         parts.append(f'Lattice="{_numbers(c.cell)}"')
     parts.append(f"Properties={columns}")
     if c.group:
-        parts.append(f"config_type={_text(c.group)}")
+        parts.append(f"config_type={text_value(c.group)}")
     if math.isfinite(c.energy):
         parts.append(f"energy={float(c.energy)!r}")
     if c.stress is not None:
@@ -115,12 +115,12 @@ def _value(value: Any) -> str:
     if isinstance(value, float) and math.isfinite(value):
         return repr(value)
     if isinstance(value, str):
-        return _text(value)
+        return text_value(value)
     return _json(value)
 
 
-def _text(text: str) -> str:
-    """A text that is read back as this text."""
+def text_value(text: str) -> str:
+    """How a text is written that is read back as this text."""
     words = text.split(" ")
     plain = len(text) < 500 and _WORDS.fullmatch(text) is not None and not text.upper().startswith("_JSON")
     if plain and not all(map(_OTHERWISE.fullmatch, words)) and not _is_number(words[0]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ from ase.io import read, write
 from mlipstore.errors import ComputeError, InputError, SettingsError
 from mlipstore.executors.processes import Processes
 from mlipstore.predict import predict
+from mlipstore.readers.extxyz import ExtXyz
+from mlipstore.reading import ReadReport
 
 from .test_lammps_snap import model_of
 
@@ -87,3 +90,27 @@ def test_workers_say_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         workers.close()
     assert (tmp_path / "many.xyz").read_bytes() == (tmp_path / "alone.xyz").read_bytes()
     assert not (tmp_path / "none.xyz").exists()
+
+
+def test_labels_get_the_zero_of_energy_of_the_fit(tmp_path: Path) -> None:
+    file = source(tmp_path / "a.xyz", None)
+    shifts = {"W": 2.0, "Be": -0.5}
+    shifted = replace(MODEL, provenance={**MODEL.provenance, "fit": {"element_shifts": shifts}})
+    plain, moved = predict(MODEL, file), predict(shifted, file)
+    energy, other = (next(e for e in r.errors if e.kind == "energy" and e.group == "*") for r in (plain, moved))
+    values = [a.get_potential_energy() for a in read(predict(MODEL, file, tmp_path / "out.xyz").output, ":")]
+    expected = [(-10.0 - i + 1.5 - e) / 2 for i, e in enumerate(values)]
+    assert other.mae == pytest.approx(np.mean(np.abs(expected)), rel=1e-12)
+    assert energy.mae != other.mae
+    assert moved.report.assumed == {"the zero of energy of the fit: labels get W +2, Be -0.5 eV per atom": 4}
+    assert not plain.report.assumed
+
+
+@pytest.mark.parametrize("group", ['say "hi"', "a=b", "back\\slash", "two words", "ü"])
+def test_groups_come_back_from_the_file(group: str, tmp_path: Path) -> None:
+    images = read(source(tmp_path / "a.xyz", None), ":")
+    for atoms in images:
+        atoms.info["config_type"] = group
+    write(tmp_path / "b.xyz", images)
+    predict(MODEL, tmp_path / "b.xyz", tmp_path / "out.xyz")
+    assert {c.group for c in ExtXyz().read(tmp_path / "out.xyz", ReadReport())} == {group}
