@@ -67,6 +67,7 @@ def forecast(rows: int, columns: int, workers: int, rates: Rates, solver: str = 
     :raises UnknownNameError: there is no such solver
     """
     plugin = registry.get("solvers", solver)
-    memory = fit_memory(columns, block_rows, 65_536, getattr(plugin, "matrices", MATRICES))
     leaves = even_leaves(rows, leaf_at_most or least_rows(columns))
+    mine = -(-len(leaves) // workers)  # of which a triangle for each level of their tree waits
+    memory = fit_memory(columns, block_rows, 65_536, getattr(plugin, "matrices", MATRICES), mine)
     return Forecast(rows, columns, solver, memory, fit_seconds(leaves, columns + 1, workers, rates, solver), rates)

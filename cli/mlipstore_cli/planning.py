@@ -48,7 +48,8 @@ def show_forecast(planned: Any) -> None:
     if planned.plan is None:
         whole = human(8.0 * planned.rows * planned.columns)
         say(f"  {planned.rows:,} rows x {planned.columns:,} columns = {whole} that nobody holds")
-    parts = f"program {human(m.imported)}, factor {human(m.factor)}, blocks {human(m.blocks)}, solving {human(m.solve)}"
+    sizes = (("program", m.imported), ("factor", m.factor + m.waiting), ("blocks", m.blocks), ("solving", m.solve))
+    parts = ", ".join(f"{name} {human(size)}" for name, size in sizes)
     allowed = "" if planned.plan is None else f" of {human(planned.plan.allowance)} allowed"
     say(f"  memory {human(m.total)}{allowed}: {parts}")
     if t.workers > 1:

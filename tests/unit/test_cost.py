@@ -59,7 +59,10 @@ def test_published_problems(rows: int, leaves: int) -> None:
     assert planned.traffic == (leaves - 1) * packed_bytes(20_301) and packed_bytes(20_301) == pytest.approx(
         1.65e9, rel=0.01
     )
-    alone = forecast(rows, 20_300, 1, Rates(gemm=5e10), "qr").seconds.total
+    one = forecast(rows, 20_300, 1, Rates(gemm=5e10), "qr")
+    waiting = (leaves - 1).bit_length() * packed_bytes(20_301)
+    assert one.memory.total - planned.memory.total == pytest.approx(waiting, rel=1e-6)
+    alone = one.seconds.total
     assert 1.0 < alone / (2.0 * rows * 20_300**2 / 5e10) < 1.4
 
 
