@@ -9,6 +9,7 @@ import time
 import icechunk
 
 from .errors import DamagedStoreError, StoreError
+from .places.gateway import what_was_said
 
 #: Seconds that the threads of Icechunk get to finish before Python ends.
 _LAST_WORDS = 0.05
@@ -50,12 +51,21 @@ _REMEDIES = (
             "dispatch failure",
             "connection refused",
             "connection reset",
+            "connection closed",
+            "dns error",
             "timed out",
+            "timeout",
             "internalerror",
+            "serviceunavailable",
             "slowdown",
             "streaming error",
         ),
         "the server cannot be reached. What was stored before is whole; run the same command again",
+    ),
+    (
+        ("accessdenied", "invalidaccesskeyid", "signaturedoesnotmatch", "expiredtoken", "requesttimetooskewed"),
+        "the server denies access. Set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, to what may do "
+        "this, and run the same command again",
     ),
     (
         ("too many open files", "os error 24"),
@@ -84,6 +94,8 @@ def translate(error: BaseException, path: str, doing: str, reading: bool = False
     low = str(error).lower()
     if isinstance(error, (icechunk.ConflictError, icechunk.RebaseFailedError)):
         return StoreConflictError(f"{path}: {doing}: another process stored the same thing first. Run it again.")
+    if "accessdenied" in low and (told := what_was_said(path)) is not None:
+        return StoreError(str(told))
     for words, remedy in _REMEDIES:
         if any(w in low for w in words):
             return StoreError(f"{path}: {doing} failed: {remedy}.")

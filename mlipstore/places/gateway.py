@@ -47,6 +47,13 @@ class Gateway:
             return _running[name]
 
 
+def what_was_said(address: str) -> StoreError | None:
+    """What is the matter with the web server at an address, for a request that was answered ``AccessDenied`` here."""
+    with _lock:
+        running = _running.get(address)
+    return None if running is None else running.problem
+
+
 class _Handler(BaseHTTPRequestHandler):
     """``GET`` and ``HEAD`` of files and ``ListObjectsV2``."""
 

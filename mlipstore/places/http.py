@@ -17,6 +17,8 @@ from .remote import Remote
 _TRIES, _TIMEOUT, _REDIRECTS = 5, 60, 5
 #: Seconds until a connection is there; how often one is tried with a server that never answered, and the pause between.
 _CONNECT, _FIRST_TRIES, _FIRST_PAUSE = 5, 3, 0.5
+#: A server that was found gone is asked only once, and not waited for, for so many seconds: others wait for it as well.
+_GONE = 30.0
 #: Larger than any file of a store; a server that never ends is refused.
 _LARGEST = 8 << 30
 #: Branches and tags, for servers that list nothing.
@@ -33,6 +35,7 @@ class Web(Objects):
         self.address = address
         self._here = threading.local()
         self._met = False
+        self._gone = -_GONE
 
     def get(self, key: str) -> bytes:
         return self._request("GET", key)[0]
@@ -107,7 +110,8 @@ class Web(Objects):
     ) -> tuple[bytes, dict[str, str], int]:
         """Body, headers and status; what is worth another try is tried again."""
         reason = ""
-        for attempt in range(_TRIES):
+        tries = 1 if time.monotonic() - self._gone < _GONE else _TRIES
+        for attempt in range(tries):
             if attempt:
                 time.sleep(min(4.0, 0.1 * 3**attempt) if self._met else _FIRST_PAUSE)
             try:
@@ -125,6 +129,7 @@ class Web(Objects):
                 self._close()
                 reason = str(error) or type(error).__name__
                 continue
+            self._gone = -_GONE
             if status in (200, 206):
                 return data, said, status
             if status in (404, 410):
@@ -134,6 +139,8 @@ class Web(Objects):
             reason = f"the server answers {status}"
             if status not in (408, 425, 429) and status < 500:
                 break
+        else:
+            self._gone = time.monotonic()
         again = f", also after {attempt + 1} tries" if attempt else ""
         raise StoreError(
             f"{self.address}: {key}: {reason}{again}. What was stored before is whole; run the same command again."

@@ -7,17 +7,18 @@ import random
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ase import Atoms
 from ase.io import write
 
 from mlipstore import places
-from mlipstore.errors import MlipstoreError
+from mlipstore.errors import DamagedStoreError, MlipstoreError, StoreError
 from mlipstore.fit import fit
 from mlipstore.index import Index, read_batch
 from mlipstore.ingest import ingest
-from mlipstore.places import s3
+from mlipstore.places import http, objects_at, s3
 from mlipstore.runs.tables import Fit
 from mlipstore.sharing.remote import clone, pull, push
 from mlipstore.store import Repository
@@ -158,3 +159,32 @@ def test_a_web_server_that_fails_now_and_then(featurized: Path, tmp_path: Path) 
         clone(place, tmp_path / "b.mlip")
         assert between.fault.faults > 5
     assert differences(content(tmp_path / "b.mlip"), content(featurized)) == []
+
+
+def test_a_web_server_that_is_gone(featurized: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told as that, not as damage, and others that ask it do not wait as long."""
+    monkeypatch.setattr(http, "_TRIES", 3)
+    with web_server(featurized.parent) as url, proxy(url) as between:
+        between.fault = outage = Outage(float("inf"))
+        there = Repository.open(f"{between.url}/{featurized.name}")
+        outage.left = 0
+        asked = []
+        monkeypatch.setattr(http.Web, "_once", _counted(http.Web._once, asked))
+        for more in (3, 1):
+            before = len(asked)
+            with pytest.raises(StoreError, match="run the same command again") as caught:
+                objects_at(there.path).get("refs/branch.main/ref.json")
+            assert len(asked) == before + more and not isinstance(caught.value, DamagedStoreError)
+        with pytest.raises(StoreError, match="run the same command again") as caught:
+            there.at().read("index/uid")
+        assert not isinstance(caught.value, DamagedStoreError)
+        outage.left = float("inf")
+        assert len(there.at().read("index/uid"))
+
+
+def _counted(once: Callable[..., Any], asked: list[str]) -> Callable[..., Any]:
+    def function(self: http.Web, method: str, url: str, headers: dict[str, str]) -> Any:
+        asked.append(url)
+        return once(self, method, url, headers)
+
+    return function
