@@ -86,7 +86,10 @@ def restore(store: Store, where: Where, message: Message = None, dry_run: DryRun
     _edited(store, verb, where, message, dry_run, json)
 
 
-@reads_files("energy_key", "force_key", "stress_key")
+@reads_files(
+    *("energy_key", "force_key", "stress_key", "virial_key", "energy_unit", "length_unit", "force_unit"),
+    *("stress_sign", "type_map", "index"),
+)
 def relabel(
     store: Store,
     where: Where,

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ..compressed import read_file
 from ..computing import type_index
 from ..configuration import F8, Batch, Configuration
 from ..errors import ComputeError, InputError, SettingsError, listed, unknown_name
@@ -70,7 +71,7 @@ def from_files(
     for source in map(Path, sources):
         _, reader = reader_for(source, options or ReadOptions(), format)
         for file in reader.files(source):
-            for c in reader.read(file, report, source):
+            for c in read_file(reader, file, report, source):
                 here = c.geometry()
                 if here in known:
                     copies += 1

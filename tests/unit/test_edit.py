@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from mlipstore.show import show
 from mlipstore.store import Repository, StoreConflictError
 from mlipstore.verify import verify
 
+from ..robustness.sources import done, run
 from ..small_store import add, configurations, plugins, small_store
 
 SETTINGS = Fit.from_dict({"default": {"train": 0.8, "test": 0.2, "energy": 10.0, "force": 1.0, "stress": 0.5}})
@@ -191,6 +193,18 @@ def test_labels_from_a_file(repository: Repository, tmp_path: Path) -> None:
     write(tmp_path / "two.xyz", some[:1], append=True)
     with pytest.raises(InputError, match="same geometry and other labels"):
         relabel(repository, "true", Relabel(labels=tmp_path / "two.xyz"))
+
+
+def test_labels_from_a_file_without_units(repository: Repository, tmp_path: Path) -> None:
+    """The command takes what the reader asks for."""
+    place = repository.path
+    done("export", place, "--format", "n2p2", "--where", 'pbc == "TTT" and has_forces', "-o", tmp_path / "a.data")
+    text = (tmp_path / "a.data").read_text()
+    (tmp_path / "b.data").write_text(re.sub("(?m)^energy .*$", "energy -7.0", text))
+    outcome = run("relabel", place, "-w", "true", "--labels", tmp_path / "b.data")
+    assert outcome.code != 0 and "--length-unit" in outcome.err
+    done("relabel", place, "-w", "true", "--labels", tmp_path / "b.data", "--length-unit", "A", "--energy-unit", "eV")
+    assert len(select(repository.at(), "energy == -7")) == len(re.findall("(?m)^energy", text))
 
 
 def test_mask_makes_labels_missing(repository: Repository) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -200,6 +201,13 @@ def test_copies_and_near_duplicates_are_not_chosen(fitted: Repository, new: Path
     with pytest.raises(InputError, match="all 2 are in the store"):
         write(file, stored)
         select(fitted, "two", [file])
+
+
+def test_packed_candidates(fitted: Repository, new: Path, tmp_path: Path) -> None:
+    packed = tmp_path / "new.xyz.gz"
+    packed.write_bytes(gzip.compress(new.read_bytes()))
+    plain, found = (select(fitted, "two", [file], 2) for file in (new, packed))
+    assert [p.candidate for p in found.picks] == [p.candidate for p in plain.picks]
 
 
 def test_groups_of_the_store(fitted: Repository, new: Path) -> None:
