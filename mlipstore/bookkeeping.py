@@ -55,7 +55,7 @@ class Checks:
 
         :param key, group: geometry and group of everything that counts, as numbers that tell them apart, ``(n,)``
         """
-        order = np.argsort(key)
+        order = np.argsort(key, kind="stable")  # takes long sorted runs as they are, which most of it is
         key, group = key[order], group[order]
         first = np.flatnonzero(np.append(True, key[1:] != key[:-1])) if len(key) else np.zeros(0, np.int64)
         counts = np.diff(np.append(first, len(key)))

@@ -29,6 +29,8 @@ _TYPES = {"float64": "<f8", "float32": "<f4", "int64": "<i8", "int32": "<i4", "u
 _CODECS = (["bytes", "crc32c"], ["vlen-utf8", "crc32c"], ["bytes", "zstd", "crc32c"])
 #: Arrays of fewer bytes are not worth finding out where their chunks lie.
 _FILES_FROM = 1 << 20
+#: Nor are so few chunks, in an array that is cut into small ones.
+_MANY = 8
 _KEYS = {"name": "default", "configuration": {"separator": "/"}}
 
 
@@ -109,7 +111,7 @@ def read_rows(
 
     :raises DamagedStoreError: stored bytes are damaged or missing
     """
-    found = sync(_read(snapshot.store, path, names, start, stop))
+    found = sync(_read(snapshot.store, path, names, start, stop, snapshot))
     return {
         name: value if done else (snapshot.read(f"{path}/{name}", start, stop))
         for name, (done, value) in found.items()
@@ -147,9 +149,12 @@ def read_groups(
 
 
 async def _read(
-    store: Any, path: str, names: Sequence[str], start: int, stop: int | None
+    store: Any, path: str, names: Sequence[str], start: int, stop: int | None, snapshot: Snapshot | None = None
 ) -> dict[str, tuple[bool, NDArray[Any] | None]]:
-    """Of each array whether it could be read, and its rows."""
+    """Of each array whether it could be read, and its rows.
+
+    :param snapshot: of which many chunks may be read from their files
+    """
     documents = await _get(store, [f"{path}/{name}/zarr.json" for name in names])
     out: dict[str, tuple[bool, NDArray[Any] | None]] = {}
     plans: dict[str, _Plan] = {}
@@ -162,10 +167,20 @@ async def _read(
             out[name] = False, None
         else:
             plans[name] = plan
+    n = {name: len(plan.chunk_keys()) for name, plan in plans.items()}
+    many = [name for name in plans if n[name] >= _MANY]
+    files = ChunkFiles.several(snapshot, [f"{path}/{name}" for name in many]) if snapshot and many else {}
+    for name in many:
+        if (lies := files.get(f"{path}/{name}")) is not None:
+            first = plans[name].first
+            done, rows = _rows(plans[name], lies.read(first, first + n[name]))
+            if done:  # else they are asked for by name
+                out[name] = done, rows
+                del plans[name]
     keys = [f"{path}/{name}/{key}" for name, plan in plans.items() for key in plan.chunk_keys()]
     chunks = iter(await _get(store, keys))
     for name, plan in plans.items():
-        out[name] = _rows(plan, [next(chunks) for _ in plan.chunk_keys()])
+        out[name] = _rows(plan, [checked(next(chunks)) for _ in range(n[name])])
     return out
 
 
@@ -200,12 +215,11 @@ def _plan(text: bytes, start: int, stop: int | None) -> _Plan | None:
     )
 
 
-def _rows(plan: _Plan, chunks: Sequence[bytes | BaseException | None]) -> tuple[bool, NDArray[Any] | None]:
-    """Rows out of chunks; not done if one is missing or does not fit its checksum."""
+def _rows(plan: _Plan, chunks: Sequence[NDArray[np.uint8] | None]) -> tuple[bool, NDArray[Any] | None]:
+    """Rows out of chunks without their checksums; not done if one is missing or did not fit."""
     out = np.empty((max(0, plan.stop - plan.start), *plan.shape[1:]), plan.dtype)
     trailing = tuple(slice(n) for n in plan.shape[1:])
-    for i, raw in enumerate(chunks, plan.first):
-        body = checked(raw)
+    for i, body in enumerate(chunks, plan.first):
         if body is None:
             return False, None
         try:

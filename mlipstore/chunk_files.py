@@ -7,6 +7,7 @@ is copied from thread to thread. Files that are not as expected are left to Icec
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import google_crc32c
@@ -14,11 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import MlipstoreError
-from .icefiles.files import Chunk, Node, parse_manifest, parse_snapshot
+from .icefiles.files import Chunk, Node, find_nodes, parse_manifest, parse_snapshot
 from .snapshot import Snapshot
 
 #: The nodes of a version with a larger file (some 700 segments) take more memory, 9 times the file, than it is worth.
 _LARGEST = 2 << 20
+#: Files that are open at once.
+_AT_ONCE = 64
 
 
 def nodes_of(snapshot: Snapshot) -> dict[str, Node]:
@@ -49,7 +52,7 @@ class ChunkFiles:
 
     def __init__(self, folder: Path, chunks: list[Chunk]) -> None:
         self._folder = folder / "chunks"
-        self._chunks = {chunk.index[0]: chunk for chunk in chunks if chunk.id is not None and not chunk.location}
+        self._chunks = {chunk.index[0]: chunk for chunk in chunks if not chunk.location}
 
     @classmethod
     def of(cls, snapshot: Snapshot, path: str) -> ChunkFiles | None:
@@ -65,16 +68,33 @@ class ChunkFiles:
         except MlipstoreError:
             return None
 
+    @classmethod
+    def several(cls, snapshot: Snapshot, paths: Iterable[str]) -> dict[str, ChunkFiles]:
+        """Those of some arrays of a store in a folder, without a look at all others."""
+        folder, objects = snapshot.repository.path, snapshot.repository.objects
+        if not isinstance(folder, Path):
+            return {}
+        try:
+            key = f"snapshots/{snapshot.id}"
+            nodes = find_nodes(key, objects.get(key), str(folder), paths)
+            return {path: cls(folder, chunks_of(snapshot, node)) for path, node in nodes.items()}
+        except MlipstoreError:
+            return {}
+
     def read(self, first: int, last: int) -> list[NDArray[np.uint8] | None]:
         """Bytes of the chunks ``first:last`` without their checksums; None for one that is not as it should be."""
-        wanted = [self._chunks.get(i) for i in range(first, last)]
+        every = [self._chunks.get(i) for i in range(first, last)]
+        return [body for i in range(0, len(every), _AT_ONCE) for body in self._read(every[i : i + _AT_ONCE])]
+
+    def _read(self, wanted: list[Chunk | None]) -> list[NDArray[np.uint8] | None]:
         files: list[int | None] = []
         try:
             files += [self._open(chunk) for chunk in wanted]  # all of them at once from the disk
             return [
-                None if file is None or chunk is None else checked(os.pread(file, chunk.length, chunk.offset))
+                checked(None if chunk is None else chunk.inline) if file is None or chunk is None
+                else checked(os.pread(file, chunk.length, chunk.offset))
                 for file, chunk in zip(files, wanted, strict=True)
-            ]
+            ]  # fmt: skip
         except OSError:
             return [None] * len(wanted)
         finally:
@@ -84,7 +104,7 @@ class ChunkFiles:
 
     def _open(self, chunk: Chunk | None) -> int | None:
         """The file of a chunk, on its way into memory."""
-        if chunk is None:
+        if chunk is None or chunk.id is None:
             return None
         try:
             file = os.open(self._folder / str(chunk.id), os.O_RDONLY)

@@ -220,8 +220,8 @@ class Hashes:
 
     def __init__(self, uid: NDArray[np.uint8]) -> None:
         key = short(uid)
-        order = np.argsort(key)
-        self._key, self._uid = key[order], uid[order]
+        self._uid, self._order = uid, np.argsort(key)
+        self._key = key[self._order]
 
     def __len__(self) -> int:
         return len(self._key)
@@ -232,7 +232,7 @@ class Hashes:
         low, high = np.searchsorted(self._key, mine, "left"), np.searchsorted(self._key, mine, "right")
         out = np.zeros(len(uid), np.int64)
         one = np.flatnonzero(high - low == 1)
-        out[one] = (self._uid[low[one]] == uid[one]).all(axis=1)
+        out[one] = (self._uid[self._order[low[one]]] == uid[one]).all(axis=1)
         for i in np.flatnonzero(high - low > 1):
             out[i] = self._several.get(uid[i].tobytes(), 0)
         return out
@@ -242,7 +242,7 @@ class Hashes:
         """Those that share the beginning with others, as a rule copies."""
         same = self._key[1:] == self._key[:-1]
         shared = np.append(same, False) | np.append(False, same)
-        return Counter(keys(self._uid[shared]))
+        return Counter(keys(self._uid[self._order[shared]]))
 
 
 def segments(snapshot: Snapshot) -> list[Segment]:

@@ -27,13 +27,15 @@ class Seen:
     def look(self, snapshot: Snapshot) -> None:
         """Take note of what the store holds now."""
         index = Index.load(snapshot)
-        live = index.state == LIVE
-        self.stored = Hashes(index.uid[index.state != MOVED])
-        self._live = index.uid[live]
+        live, there = index.state == LIVE, index.state != MOVED
+        self.stored = Hashes(index.uid if there.all() else index.uid[there])
+        self._live = self.stored if live.all() else index.uid[live]
         names, codes = index.group_codes
         self._code = {name: code for code, name in enumerate(names)}
-        self._places = [(short(index.geometry[live]), codes[live])]
-        self.geometries = np.sort(self._places[0][0])
+        geometry = short(index.geometry)[live]
+        order = np.argsort(geometry)  # once: what comes later is sorted in between
+        self.geometries = geometry[order]
+        self._places = [(self.geometries, codes[live][order])]
         self.known = {s.name for s in index.segments}
         self.small_segments = sum(_small(s.n_configurations, s.n_atoms) for s in index.segments)
         #: and those that are being written, which another process may have stored under the same name meanwhile

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -168,6 +168,19 @@ def parse_snapshot(key: str, data: bytes, where: str, nodes: bool = True) -> Ver
     if f"snapshots/{version.id}" != key:
         raise damaged(where, key, "it belongs to another name")
     return version
+
+
+def find_nodes(key: str, data: bytes, where: str, paths: Iterable[str]) -> dict[str, Node]:
+    """Some nodes of a version (the file ``data``) by path, without going through all; those that are found.
+
+    :raises DamagedStoreError: it is no snapshot
+    """
+    try:
+        t = _opened(data, key, SNAPSHOT, where)
+        found = {path: t.lookup(2, 1, f"/{path}") for path in paths}
+        return {path: _node(node) for path, node in found.items() if node is not None}
+    except (Malformed, RecursionError) as error:
+        raise damaged(where, key, str(error)) from None
 
 
 def added_manifests(key: str, data: bytes, where: str, get: Callable[[str], bytes]) -> tuple[str | None, list[str]]:

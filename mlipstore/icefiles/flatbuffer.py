@@ -91,6 +91,23 @@ class Table:
         for i in range(start + 4, start + 4 + 4 * n, 4):
             yield Table(self.data, i + _unpack(_U32, self.data, i))
 
+    def lookup(self, field: int, key: int, text: str) -> Table | None:
+        """The table with a text as its field ``key``, of a vector of tables that are sorted by it."""
+        at = self.position(field)
+        if at is None:
+            return None
+        start = at + _unpack(_U32, self.data, at)
+        low, high, wanted = 0, _unpack(_U32, self.data, start), text.encode()
+        while low < high:
+            middle = (low + high) // 2
+            i = start + 4 + 4 * middle
+            found = Table(self.data, i + _unpack(_U32, self.data, i))
+            have = found.octets(key) or b""
+            if have == wanted:
+                return found
+            low, high = (middle + 1, high) if have < wanted else (low, middle)
+        return None
+
 
 _U8, _U16, _U32, _U64, _I32 = (struct.Struct(f"<{c}") for c in "BHIQi")
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from zarr.core.sync import sync
 
-from mlipstore import bulk_read, chunk_files, layout
+from mlipstore import bulk_read, chunk_files, creating, layout
 from mlipstore.bulk import RowChunks
 from mlipstore.bulk_read import Chunks, read_rows
 from mlipstore.configuration import Batch
@@ -161,3 +161,37 @@ def test_files_of_another_kind_are_left_to_icechunk(
     snapshot = repository.at()
     assert chunk_files.ChunkFiles.of(snapshot, "rows/A_F") is None
     np.testing.assert_array_equal(np.concatenate(Chunks(snapshot, "rows/A_F").read(0, 1000)), values)
+
+
+@pytest.fixture
+def pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
+    """A store whose index has chunks of two rows, of which Icechunk keeps the small ones in the list of chunks."""
+    monkeypatch.setattr(creating, "_INDEX_CHUNK_ROWS", 2)
+    monkeypatch.setattr(chunk_files, "_AT_ONCE", 5)
+    return store_of(tmp_path / "a.mlip", sample())
+
+
+def test_many_small_chunks_are_read_from_their_files(pieces: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    snapshot, names = pieces.at(), ["uid", "facts", "state"]
+    by_zarr = {name: snapshot.read(f"index/{name}") for name in names}
+    asked, get = [], bulk_read._get
+    monkeypatch.setattr(bulk_read, "_get", lambda store, keys: (asked.extend(keys), get(store, keys))[1])
+    for start, stop in ((0, None), (1, 27)):
+        found = read_rows(snapshot, "index", names, start, stop)
+        for name in names:
+            np.testing.assert_array_equal(found[name], by_zarr[name][start:stop])
+    assert not [key for key in asked if "/c/" in key]
+    assert chunk_files.ChunkFiles.several(snapshot, ["index/nothing", "inde", "zzz"]) == {}
+
+
+def test_a_damaged_file_of_the_index_is_told(pieces: Repository) -> None:
+    snapshot = pieces.at()
+    node = chunk_files.nodes_of(snapshot)["index/facts"]
+    chunk = next(c for c in chunk_files.chunks_of(snapshot, node) if c.index == (4, 0))
+    assert isinstance(pieces.path, Path)
+    target = (pieces.path / "chunks" / str(chunk.id)) if chunk.id else (pieces.path / "manifests" / node.manifests[0])
+    data = bytearray(target.read_bytes())
+    data[-9] ^= 1
+    target.write_bytes(data)
+    with pytest.raises(DamagedStoreError, match=r"index/facts|manifests"):
+        read_rows(Repository.open(pieces.path).at(), "index", ["facts"])
