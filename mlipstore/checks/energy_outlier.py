@@ -62,10 +62,11 @@ class EnergyOutlier:
             mine = np.intersect1d(which, flagged)
             if len(mine):
                 e = per_atom[mine]
+                where = f"{e.min():.4g} to {e.max():.4g}" if len(mine) > 1 else f"{e[0]:.4g}"
                 yield Finding(
                     "warning",
                     f"{counted(len(mine), 'energy', 'energies')} far from the others of their composition, "
-                    f"{e.min():.4g} to {e.max():.4g} eV/atom",
+                    f"{where} eV/atom",
                     group,
                     "energy-outlier",
                     evidence | {"n": len(mine)},

@@ -17,6 +17,8 @@ from ..snap_basis import column_names
 
 #: LAMMPS and the native kernels lose digits above; nobody fits there.
 MAX_TWOJMAX = 20
+#: Å; neighbours within more do not fit any memory, and mean nothing.
+LONGEST = 100.0
 BACKEND_VARIABLE = "MLIPSTORE_SNAP_BACKEND"
 #: ``array`` is the one for a GPU; on the processor, where NumPy runs it, it is there to be compared with.
 BACKENDS = (*computing.BACKENDS, "array")
@@ -90,6 +92,10 @@ class Snap:
         need(all(0 <= t <= MAX_TWOJMAX for t in self.twojmax), f"twojmax must be 0 to {MAX_TWOJMAX}: {self.twojmax}")
         need(self.rcutfac > 0, f"rcutfac must be positive, not {self.rcutfac}")
         need(all(r > 0 for r in self.radelem), f"radelem must be positive: {self.radelem}")
+        need(
+            self.cutoff <= LONGEST,
+            f"the longest cutoff, 2 rcutfac radelem, is {self.cutoff:g} Å; at most {LONGEST:g} Å make sense",
+        )
         need(0 < self.rfac0 <= 1, f"rfac0 must be above 0 and at most 1, not {self.rfac0}")
         shortest = 2 * self.rcutfac * min(self.radelem)
         need(0 <= self.rmin0 < shortest, f"rmin0 must be between 0 and the shortest cutoff {shortest:g} Å")

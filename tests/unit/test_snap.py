@@ -75,6 +75,7 @@ def test_equal_settings_have_one_form() -> None:
         ({"twojmax": "8"}, "number"),
         ({"rcutfac": 0}, "positive"),
         ({"rcutfac": float("nan")}, "number"),
+        ({"rcutfac": 480}, "480 Å; at most 100 Å"),
         ({"radelem": [0.5, -0.5]}, "positive"),
         ({"rfac0": 1.5}, "rfac0"),
         ({"rmin0": 4.8}, "rmin0"),
