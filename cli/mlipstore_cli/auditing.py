@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .common import ExecutorName, Json, Quiet, Ref, Store, Workers, command_line, executor, require_free
-from .of_files import Format, reads_files, require_plain
+from .of_files import Format, reads_files, require_plain, words_of
 
 if TYPE_CHECKING:
     from mlipstore.audit.run import AuditResult
@@ -94,7 +94,8 @@ def audit(
 
         drawn = plot(result, plots)
     written = None if recipe is None else _write_recipe(result, recipe)
-    emit(result, json, lambda: show_audit(result, " ".join(sources), stored, all_))
+    place = sources[0] if stored else shlex.join([*sources, *words_of(options, format)])
+    emit(result, json, lambda: show_audit(result, place, stored, all_))
     if written is not None and not json:
         say(f"  {written}")
     if plots is not None and not json:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .common import ExecutorName, Json, Quiet, Workers, executor
-from .of_files import Format, reads_files, require_plain
+from .of_files import Format, reads_files, require_plain, words_of
 
 if TYPE_CHECKING:
     from mlipstore.reading import ReadOptions
@@ -54,7 +54,10 @@ def compare_data(
     with Meter("compare", "configurations", quiet) as meter:
         chosen = executor(executor_name, workers)
         result = verb(first, second, where, options, format, chosen, meter, not exact, model)
-    emit(result, json, lambda: show_comparison(result, all_))
+    labels = words_of(
+        options, format, ("group_by", "stress_unit", "stress_order", "group_stress_unit", "group_stress_order")
+    )
+    emit(result, json, lambda: show_comparison(result, all_, words_of(options, format), labels))
     if not result.agree:
         raise typer.Exit(1)
 

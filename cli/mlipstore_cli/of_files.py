@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -89,6 +89,25 @@ def reads_files(*names: str) -> Callable[[Callable[..., None]], Callable[..., No
         return reading
 
     return decorate
+
+
+def words_of(options: ReadOptions, format: str | None, but: Collection[str] = ()) -> list[str]:
+    """The same options for another command.
+
+    :param but: names of those that it does not have
+    """
+    from dataclasses import fields
+
+    out = [] if format is None else ["--format", format]
+    for f in fields(options):
+        value, option = getattr(options, f.name), f"--{f.name.replace('_', '-')}"
+        if f.name in but or value == getattr(type(options)(), f.name):
+            continue
+        if isinstance(value, Mapping):
+            out += [word for group, unit in value.items() for word in (option, f"{group}={unit}")]
+        else:
+            out += [option, value if isinstance(value, str) else " ".join(value)]
+    return out
 
 
 def require_plain(options: ReadOptions, format: str | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 from .error_tables import UNITS
@@ -14,8 +15,11 @@ _LABELS = {"energy": "energy", "force": "forces", "stress": "stress"}
 _GROUPS, _MOVED, _WORST, _REMOVALS = 60, 8, 5, 3
 
 
-def show_comparison(result: Any, everything: bool) -> None:
-    """What both have, group by group, and how labels differ."""
+def show_comparison(result: Any, everything: bool, words: Sequence[str], label_words: Sequence[str]) -> None:
+    """What both have, group by group, and how labels differ.
+
+    :param words: options that the files were read with, for ``ingest``, and those for ``relabel``
+    """
     for name, side in (("A", result.first), ("B", result.second)):
         version = f" at {side['version'][:8]}" if side["version"] else ""
         say(f"  {name}  {_printable(side['name'])}{version}: {counted(side['configurations'], 'configuration')} · "
@@ -34,7 +38,7 @@ def show_comparison(result: Any, everything: bool) -> None:
     if len(result.moved) > _MOVED:
         say(f"  and {len(result.moved) - _MOVED} more changes of group: --json lists them")
     _labels(result)
-    _next(result)
+    _next(result, words, label_words)
 
 
 def _only(result: Any) -> None:
@@ -135,7 +139,7 @@ def _place(side: Any) -> str:
     return _printable(f"{os.path.basename(side['source'])} {side['frame']}")
 
 
-def _next(result: Any) -> None:
+def _next(result: Any, words: Sequence[str], label_words: Sequence[str]) -> None:
     sides = (result.first, result.second)
     if not result.agree:
         side = next((s for s in sides if s["store"]), result.first)
@@ -153,7 +157,7 @@ def _next(result: Any) -> None:
             continue
         lacking = [c.kind for c in result.labels if c.group == "*" and getattr(c, key)]
         if fresh > gone.configurations:
-            next_step("ingest", side["store"], other["name"])
+            next_step("ingest", side["store"], other["name"], *words)
             return
         if fresh:
             where = next((r.where for r in gone.removals if r.where and r.where.isprintable()), "EXPRESSION")
@@ -161,7 +165,7 @@ def _next(result: Any) -> None:
             return
         if lacking:
             has = {"energy": "has_energy", "force": "has_forces", "stress": "has_stress"}[lacking[0]]
-            next_step("relabel", side["store"], "--labels", other["name"], "--where", f"not {has}")
+            next_step("relabel", side["store"], "--labels", other["name"], "--where", f"not {has}", *label_words)
             return
 
 

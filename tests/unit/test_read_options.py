@@ -12,7 +12,7 @@ import pytest
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from mlipstore_cli.app import app
-from mlipstore_cli.of_files import read_options
+from mlipstore_cli.of_files import read_options, words_of
 
 from mlipstore.reading import ReadOptions
 from mlipstore.runs.tables import Ingest, Sources
@@ -46,6 +46,23 @@ def test_a_table_of_a_run_file_has_them() -> None:
     names = {f.name for f in fields(ReadOptions)} | {f.name for f in fields(Sources)}
     assert {f.name for f in fields(Ingest)} == names
     assert Ingest(("a.xyz",), type_map=("W",), index="-1").options() == ReadOptions(type_map=("W",), index="-1")
+
+
+def test_what_to_type_next_has_them(tmp_path: Path) -> None:
+    given = read_options(type_map="Ni Al", group_stress_unit=["a b=kbar"], index="::2", stress_sign="tension")
+    words = ["--stress-sign", "tension", "--group-stress-unit", "a b=kbar", "--type-map", "Ni Al", "--index", "::2"]
+    assert words_of(given, None) == words
+    assert words_of(given, "extxyz", ("group_stress_unit",)) == ["--format", "extxyz", *words[:2], *words[4:]]
+    assert words_of(ReadOptions(), None) == []
+    file, store = tmp_path / "in put.xyz", tmp_path / "a.mlip"
+    for path, x in ((file, 0.2), (tmp_path / "other.xyz", 2.5)):
+        atoms = Atoms("Cu2", [[0, 0, 0], [0, 0, x]], cell=[6, 6, 6], pbc=True)
+        atoms.calc = SinglePointCalculator(atoms, energy=-1.0)  # type: ignore[no-untyped-call]
+        ase.io.write(path, atoms)
+    done("ingest", store, tmp_path / "other.xyz")
+    last = run("compare-data", store, file, "--energy-unit", "Ha").out.splitlines()[-1]
+    assert last == f"next: mlipstore ingest {store} '{file}' --energy-unit Ha"
+    assert f"'{file}' --energy-unit Ha" in run("audit", file, "--energy-unit", "Ha").out.splitlines()[-1]
 
 
 def test_they_reach_the_reader(tmp_path: Path) -> None:
