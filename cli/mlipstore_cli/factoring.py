@@ -84,7 +84,11 @@ def cross_validate(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Errors on rows that were left out of the fit, group by group or fold by fold, from kept factors."""
+    """Errors on rows that were left out of the fit, group by group or fold by fold, from kept factors.
+
+    Factors that are missing are computed and kept first.
+    """
+    from mlipstore.kept.compute import factor as factor_verb
     from mlipstore.kept.crossvalidation import cross_validate as verb
     from mlipstore.store import Repository
 
@@ -93,8 +97,11 @@ def cross_validate(
     from .progress import Meter
 
     settings, unit = fit_settings(config, features)
+    repository = Repository.open(store)
+    with Meter("factor", "rows", quiet) as meter:
+        factor_verb(repository, settings, folds, None, meter, command_line(), ref=ref)
     with Meter("cross-validation", "fits", quiet) as meter:
-        result = verb(Repository.open(store), settings, folds, ref, meter.stage)
+        result = verb(repository, settings, folds, ref, meter.stage)
     emit(result, json, lambda: show_cross_validation(result, units or unit))
 
 

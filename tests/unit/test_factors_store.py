@@ -384,4 +384,5 @@ def test_commands(copy: Repository, tmp_path: Path) -> None:
     assert facts["errors"][0]["mae"] is None and facts["errors"][0]["rmse"] > 0
     assert "equal bits" in done("replay", store, "quick").out
     assert "left out" in done("cross-validate", store, "-c", settings).out
+    assert "fold 2" in done("cross-validate", store, "-c", settings, "--folds", 2).out  # these are made now
     assert "quick" in done("show", store).out
