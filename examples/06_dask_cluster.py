@@ -5,6 +5,7 @@ Here the cluster is two processes of this machine. On a real one, give the addre
 """
 
 # %% Data: shaken copper crystals, written as extended XYZ
+import logging
 import tempfile
 from pathlib import Path
 
@@ -45,7 +46,9 @@ def main() -> None:
     expected = alone.fit({"name": "copper"})
 
     # %% On a cluster: workers open the store themselves; rows never go through the scheduler
-    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster:
+    # silence_logs: Dask reports workers that it stops itself as connections lost
+    options = {"threads_per_worker": 1, "dashboard_address": ":0", "silence_logs": logging.CRITICAL}
+    with LocalCluster(n_workers=2, **options) as cluster:
         executor = Dask(scheduler=cluster.scheduler_address)
         store = mlipstore.create_store(folder / "cluster.mlip")
         store.ingest(folder / "copper.xyz")
