@@ -1,14 +1,14 @@
 """Workers of a Dask cluster: one started here, or one that runs already (dask-jobqueue, dask-mpi, Kubernetes ...).
 
-Workers of a cluster started here are processes with one thread each. A worker that dies costs what it was doing: Dask
-gives its tasks, and those whose results are lost with it, to others. Parts of a reduction stay on the workers and
-travel between them; only what it comes to arrives here.
+Workers of a cluster started here are processes with one thread each; one alone is a thread of this process, where a
+process would only add the time of its start. A worker that dies costs what it was doing: Dask gives its tasks, and
+those whose results are lost with it, to others. Parts of a reduction stay on the workers and travel between them;
+only what it comes to arrives here.
 """
 
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import os
 import queue
 import time
@@ -51,7 +51,7 @@ _log = logging.getLogger(__name__)
 class Dask(Pooled):
     """Tasks run on Dask workers.
 
-    :param workers: processes of a cluster started here; 0 = one per processor this process may use
+    :param workers: of a cluster started here; 0 = one per processor this process may use
     :param scheduler: address of a running scheduler (``tcp://host:8786``), or a scheduler file; none is started then
     """
 
@@ -74,7 +74,9 @@ class Dask(Pooled):
 
     @property
     def warm_up(self) -> float:
-        return 0.0 if self._running or self.scheduler else 3.0
+        if self._running or self.scheduler:
+            return 0.0
+        return 3.0 if self.n_workers > 1 else 0.3
 
     def within(self, most: int) -> Executor:
         if self.scheduler is not None or self.n_workers <= most:
@@ -262,9 +264,9 @@ def _call(function: Callable[[Any], Any], task: Any, number: int = 0) -> Outcome
     """What a worker does with a task. Those of a cluster that is started here are called 0, 1, ..."""
     from distributed import get_worker
 
-    name = get_worker().name
-    if isinstance(name, int) and multiprocessing.parent_process() is not None:
-        number_worker(name)
+    worker = get_worker()
+    if isinstance(worker.name, int) and worker.nanny is not None:
+        number_worker(worker.name)
     return call_pinned(function, task, number)
 
 
@@ -330,14 +332,14 @@ def _starting() -> Iterator[None]:
 
 
 def _start(workers: int) -> Any:
-    """A client of a cluster of processes on this machine."""
+    """A client of a cluster on this machine."""
     distributed = _distributed()
     for name in ("distributed", "distributed.nanny", "distributed.scheduler"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # a dead worker is made good, and no news
     with _starting():
         cluster = distributed.LocalCluster(
-            n_workers=workers, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0", memory_limit=0,
-            silence_logs=logging.CRITICAL,
+            n_workers=workers, threads_per_worker=1, processes=workers > 1, memory_limit=0,
+            dashboard_address="127.0.0.1:0", silence_logs=logging.CRITICAL,
         )  # fmt: skip
         return distributed.Client(cluster, set_as_default=False)
 

@@ -1,17 +1,20 @@
-"""A Dask cluster that runs elsewhere and has no workers: they are waited for, aloud and not for ever."""
+"""A Dask cluster of one worker is in this process; one elsewhere that has none is waited for, but not for ever."""
 
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from mlipstore.errors import ComputeError
+from mlipstore.errors import ComputeError, InputError
 from mlipstore.executors import dask as module
 from mlipstore.executors.dask import Dask
+from mlipstore.executors.serial import Serial
+from mlipstore.solve.tree import join
 from tests import executor_tasks as tasks
 
 
@@ -23,6 +26,27 @@ def cluster() -> Iterator[Any]:
         n_workers=0, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0", memory_limit=0
     ) as made:
         yield made
+
+
+def test_one_worker_is_a_thread_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it computes, the errors and the BLAS threads are those of a process, which would only cost its start."""
+    pytest.importorskip("distributed", reason="needs Dask")
+    monkeypatch.delenv("MLIPSTORE_WORKER", raising=False)
+    executor = Dask(1)
+    try:
+        assert set(executor.client().run(os.getpid).values()) == {os.getpid()}
+        assert list(executor.map(tasks.square, range(5))) == [0, 1, 4, 9, 16]
+        assert list(executor.map(tasks.blas_threads, range(2))) == [{1}, {1}]
+        factor, expected = (each.reduce(tasks.leaf, range(tasks.LEAVES), join) for each in (executor, Serial()))
+        assert factor is not None and expected is not None
+        assert factor.packed().tobytes() == expected.packed().tobytes()
+        with pytest.raises(InputError, match="no forces"):
+            list(executor.unordered(tasks.fail_at_five, range(9)))
+        assert "MLIPSTORE_WORKER" not in os.environ  # the number of a process among those that share GPUs
+    finally:
+        executor.close()
+    assert list(executor.map(tasks.square, [3])) == [9]  # started again
+    executor.close()
 
 
 def test_it_is_told_once_and_then_given_up(caplog: pytest.LogCaptureFixture) -> None:
