@@ -27,7 +27,7 @@ from mlipstore.verify import verify
 from ..small_store import configurations
 
 #: More in ``make extended``.
-EXAMPLES = 20 if "MLIPSTORE_WRITERS" in os.environ else 4
+EXAMPLES, STEPS = (100, 40) if "MLIPSTORE_WRITERS" in os.environ else (4, 12)
 WRITERS = st.integers(0, 2)
 
 
@@ -103,5 +103,5 @@ class Interleaving(RuleBasedStateMachine):
 
 
 def test_any_interleaving_is_a_serial_order() -> None:
-    few = settings(max_examples=EXAMPLES, stateful_step_count=12, deadline=None, derandomize=True, database=None)
+    few = settings(max_examples=EXAMPLES, stateful_step_count=STEPS, deadline=None, derandomize=True, database=None)
     run_state_machine_as_test(Interleaving, settings=few)
