@@ -47,8 +47,7 @@ def test_writers_at_once(place: str, tmp_path: Path) -> None:
         assert writer.returncode == 0, error.decode()
     said = Acknowledged.of(logs)
     assert len(said.commits) == len(set(said.commits)) >= WRITERS * COMMITS
-    log = Repository.open(place).log()
-    assert sum(c.verb != "compact" for c in log) == len(said.commits)  # an ingest may have merged small segments
+    assert {c.id for c in Repository.open(place).log()} == set(said.commits)  # those that merge small segments, too
     check(place, said)
     objects = objects_at(place_of(place))
     assert not [*objects.listing(LEASES), *objects.listing(CLAIMS)]
