@@ -110,9 +110,17 @@ def carry(root: zarr.Group, snapshot: Snapshot, successor: Mapping[bytes, bytes]
 
 
 def value_of(text: str) -> Value:
-    """What is meant by a text of the command line or of a CSV file: a number, true/false, or the text."""
+    """What is meant by a text of the command line or of a CSV file: a number, true/false, or the text.
+
+    Nobody writes a number as ``007`` or ``1_0``: these are texts.
+
+    >>> value_of("7"), value_of("007"), value_of("0.5")
+    (7.0, '007', 0.5)
+    """
     if text in ("true", "false"):
         return text == "true"
+    if re.match(r"\s*[-+]?0[0-9]", text) or "_" in text:
+        return check_value(text)
     try:
         number = float(text)
     except ValueError:

@@ -36,7 +36,11 @@ PAIR = re.compile(
     re.VERBOSE,
 )
 _BOOLEAN = {"T": True, "F": False, "true": True, "false": False, "True": True, "False": False}
-_BOOLEAN |= {"TRUE": True, "FALSE": False, ".true.": True, ".false.": False}
+_BOOLEAN |= {"TRUE": True, "FALSE": False}
+_FORTRAN_BOOLEAN = {".true.": True, ".false.": False}
+#: Numbers of a comment line, as the format defines them: ``007``, ``1_0`` and ``nan`` are words.
+_INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")
+_REAL = re.compile(r"[-+]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eEdD][-+]?[0-9]+)?")
 _PLAIN = "species:S:1:pos:R:3"
 _MOST_COLUMNS = 4096
 
@@ -46,6 +50,7 @@ class Frame:
     """Keys of the comment line and columns of the atoms of one frame, as they stand in the file.
 
     :param index: counted from 0; ``line``: of the atom count, see :meth:`Lines.number`
+    :param comment: the comment line, as it is written
     """
 
     index: int
@@ -53,6 +58,7 @@ class Frame:
     n: int
     info: dict[str, Any]
     arrays: dict[str, Any]
+    comment: bytes = b""
 
 
 @lru_cache(maxsize=256)
@@ -107,7 +113,7 @@ def parse_comment(text: str) -> dict[str, Any]:
         if m["list"] is not None:
             value: Any = _bracketed(m["list"])
         elif m["double"] is not None:
-            value = _tokens(m["double"].replace('\\"', '"').replace("\\n", "\n").replace("\\\\", "\\"))
+            value = _tokens(_unescaped(m["double"]))
         elif m["single"] is not None:
             value = _tokens(m["single"])
         elif m["brace"] is not None:
@@ -123,7 +129,31 @@ def parse_comment(text: str) -> dict[str, Any]:
     return info
 
 
-def _scalar(token: str) -> Any:
+def written(comment: str, key: str) -> str | None:
+    """The value of a key as it stands in a comment line, without its quotes; None if it has none."""
+    for m in PAIR.finditer(comment.strip()):
+        if key == (m["quoted_key"] if m["key"] is None else m["key"]):
+            if m["double"] is not None:
+                return _unescaped(m["double"])
+            return next((m[form] for form in ("single", "brace", "list", "bare") if m[form] is not None), None)
+    return None
+
+
+def _unescaped(text: str) -> str:
+    return re.sub(r"\\(.)", lambda m: "\n" if m[1] == "n" else str(m[1]), text)
+
+
+def _of_comment(token: str) -> Any:
+    """A word of a comment line: an integer, a real, a logical or the word itself."""
+    if _INTEGER.fullmatch(token):
+        return int(token)
+    if _REAL.fullmatch(token):
+        return float(token.lower().replace("d", "e"))
+    return _BOOLEAN.get(token, token)
+
+
+def _of_column(token: str) -> Any:
+    """A field of an atom line, where only a number or a logical can stand."""
     try:
         return int(token)
     except ValueError:
@@ -134,14 +164,15 @@ def _scalar(token: str) -> Any:
         pass
     if re.fullmatch(r"[-+]?[\d.]+[dD][-+]?\d+", token):
         return float(token.lower().replace("d", "e"))
-    return _BOOLEAN.get(token, token)
+    return _BOOLEAN.get(token, _FORTRAN_BOOLEAN.get(token, token))
 
 
 def _tokens(text: str, array: bool = False) -> Any:
     tokens = text.replace(",", " ").split() if array else text.split()
     if len(tokens) <= 1 and not array:
-        return _scalar(tokens[0]) if tokens else ""
-    values = [_scalar(t) for t in tokens]
+        value = _of_comment(tokens[0]) if tokens else ""
+        return text if isinstance(value, str) else value
+    values = [_of_comment(t) for t in tokens]
     if all(type(v) is bool for v in values):
         return np.array(values, bool)
     if any(isinstance(v, (str, bool)) for v in values):
@@ -169,8 +200,8 @@ def parse_frame(index: int, start: int, lines: Lines) -> tuple[Frame, int]:
     n, comment, stop = lines.head(index, start)
     try:
         info = parse_comment(comment.decode("utf-8", "replace"))
-        written = [info.pop(k) for k in list(info) if k.lower() == "properties"]
-        columns = parse_properties(str(written[0]) if written else _PLAIN)
+        given = [info.pop(k) for k in list(info) if k.lower() == "properties"]
+        columns = parse_properties(str(given[0]).strip() if given else _PLAIN)
     except ValueError as error:
         raise InputError(f"{error}.", lines.path, index, lines.number(start) + 1) from None
     width = sum(c for _, _, c in columns)
@@ -186,7 +217,7 @@ def parse_frame(index: int, start: int, lines: Lines) -> tuple[Frame, int]:
                 f"the file ends after {i:,} of {n:,} atom lines: it is truncated.", lines.path, index, first + i
             )
         if len(fields) != width:
-            hint = "" if written else " (there is no Properties=...; without it a line is: symbol x y z)"
+            hint = "" if given else " (there is no Properties=...; without it a line is: symbol x y z)"
             raise InputError(
                 f"atom line {i + 1:,} of {n:,} has {len(fields)} fields, expected {width}{hint}.",
                 lines.path,
@@ -201,7 +232,7 @@ def parse_frame(index: int, start: int, lines: Lines) -> tuple[Frame, int]:
         table = [row[offset : offset + count] for row in rows]
         arrays[name] = _column(table, name, kind, lines.path, index, first)
         offset += count
-    return Frame(index, start, n, info, arrays), at
+    return Frame(index, start, n, info, arrays, comment), at
 
 
 def _column(table: list[list[bytes]], name: str, kind: str, path: str, frame: int, first: int) -> Any:
@@ -213,7 +244,7 @@ def _column(table: list[list[bytes]], name: str, kind: str, path: str, frame: in
     for i, row in enumerate(table):
         numbers = []
         for token in row:
-            value = _scalar(token.decode("utf-8", "replace"))
+            value = _of_column(token.decode("utf-8", "replace"))
             if isinstance(value, str) or (kind == "L") != isinstance(value, bool):
                 if kind == "L" and value in (0, 1):
                     value = bool(value)
@@ -306,7 +337,7 @@ def frames_of(path: Path, data: mmap.mmap, report: ReadReport, place: Place) -> 
                             twice = comment.count(b"=") != len(info) and not _once(comment)
                             if count == n and not twice and not _wraps(info, comment):
                                 del info["Properties"]
-                                frame = Frame(index, start, n, info, arrays)
+                                frame = Frame(index, start, n, info, arrays, comment)
                                 place.at = position = end
                         except (EOFError, c.ExtXYZError, ValueError, KeyError):
                             pass

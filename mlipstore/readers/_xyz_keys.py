@@ -12,7 +12,7 @@ from ..errors import listed, nearest
 from ..labels import plain, stress_factor, stress_unit
 from ..reading import ReadOptions
 from ..units import factor
-from ._xyz import Frame
+from ._xyz import Frame, written
 
 #: Names in use, in lower case (upper and lower case are both taken).
 CANDIDATES = {
@@ -153,12 +153,20 @@ def virial_assumption(options: ReadOptions, scale: float) -> str:
     return f"virial in {options.energy_unit or 'eV'}, {sign} positive: stress = virial/volume"
 
 
-def group_text(value: Any) -> str:
-    """The name of a group, which may be written as JSON."""
-    if type(value) is str and value.startswith("_JSON"):
+def name_of(value: Any, comment: str, key: str) -> str:
+    """A name, such as that of a group: as it is written, which may be as JSON, whatever else it could mean.
+
+    :param value: what the parser takes it for; ``007``, ``1e5``, ``T`` and ``"1 2"`` are names like any other
+    :param comment: the comment line, or the part of it with ``key``
+    """
+    text = value if type(value) is str else written(comment, key)
+    if text is None:  # a key without a value
+        return str(value)
+    if text.startswith("_JSON"):
         with contextlib.suppress(ValueError):
-            value = json.loads(value[5:])
-    return str(value)
+            told = json.loads(text[5:])
+            return told if type(told) is str else text[5:].strip()
+    return text
 
 
 def kept(

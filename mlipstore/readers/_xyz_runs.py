@@ -27,7 +27,7 @@ from ..labels import FARTHEST, elements, force_factor, many_to_voigt, place_of, 
 from ..reading import ReadOptions, ReadReport, group_name
 from ..units import factor
 from ._xyz import PAIR, Frame, parse_comment, parse_properties
-from ._xyz_keys import Plan, group_text, kept, stress_rule, virial_assumption
+from ._xyz_keys import Plan, kept, name_of, stress_rule, virial_assumption
 from ._xyz_lines import Place
 
 #: A block holds this many atoms or configurations.
@@ -57,6 +57,7 @@ class _Pattern:
     kernel: Any
     plan: Plan
     info: dict[str, Any]
+    comment: str
     pbc: NDArray[np.bool_]
     #: numbers of the comment line: where those of a key begin and end
     heads: dict[str, tuple[int, int]] = field(default_factory=dict)
@@ -116,7 +117,7 @@ class Runs:
                                      (keys["virial"], (6, 9))) if k is not None}  # fmt: skip
         fixed = {plan.pbc, "Properties"}
         text = comment.decode()
-        made = _Pattern(None, plan, frame.info, pbc)
+        made = _Pattern(None, plan, frame.info, text, pbc)
         pieces: list[tuple[int, bytes, int]] = []
         n_heads = done = 0
         properties = ""
@@ -264,19 +265,19 @@ class Runs:
         by_key = options.group_by.removeprefix("key:") if options.group_by.startswith("key:") else None
         wanted = by_key or key
 
-        def name(value: Any) -> str:
-            group = group_text(value) if key is not None and by_key is None else ""
+        def name(told: str | None) -> str:
+            group = told if told is not None and by_key is None else ""
             if group and options.group_by == "auto":
                 return group
             auto = f"={group}" if group else "file"
-            return group_name(options, self.path, self.root, auto, {wanted: value} if wanted else {}, first)
+            return group_name(options, self.path, self.root, auto, {wanted: told} if wanted else {}, first)
 
         if wanted is not None and wanted in values:
-            return values[wanted].map(name)
+            return values[wanted].names(name)
         if wanted is not None and (wanted in pattern.heads or wanted not in pattern.info):
             raise _NoPattern
         out = np.empty(n, object)
-        out[:] = name(None if wanted is None else pattern.info[wanted])
+        out[:] = name(None if wanted is None else name_of(pattern.info[wanted], pattern.comment, wanted))
         return out
 
     def _info(self, pattern: _Pattern, values: dict[str, _Text], n: int) -> NDArray[Any]:
@@ -341,13 +342,15 @@ class _Text:
 
     def __init__(self, form: str, found: tuple[list[bytes], NDArray[np.int32]]) -> None:
         written, which = found
-        self.each = [_value(form % text.decode()) for text in written]
+        self._written = [form % text.decode() for text in written]
+        self.each = [_value(pair) for pair in self._written]
         self.index = which
         self.which: list[int] = which.tolist()
 
-    def map(self, change: Callable[[Any], Any]) -> NDArray[Any]:
-        """``change(value)`` of each frame, ``(n,)``."""
+    def names(self, change: Callable[[str], str]) -> NDArray[Any]:
+        """``change(name)`` of the name that each frame gives, ``(n,)``."""
         table = np.empty(len(self.each), object)
-        table[:] = [change(value) for value in self.each]
+        pairs = zip(self.each, self._written, strict=True)
+        table[:] = [change(name_of(value, pair, pair.partition("=")[0])) for value, pair in pairs]
         out: NDArray[Any] = table[self.index]
         return out

@@ -74,7 +74,7 @@ class AseDb:
         pairs: Mapping[str, Any] = row.key_value_pairs
         length = 1.0 if options.length_unit is None else factor("length", options.length_unit)
         data: Mapping[str, Any] = row.data
-        named = next((str(found[k]) for found in (pairs, data) for k in _GROUPS if k in found), "")
+        named = next((str(found[k]) for k in _GROUPS for found in (pairs, data) if k in found), "")
         group = group_name(options, path, root, f"={named}" if named else "file", pairs, frame)
         energy = float("nan")
         found = row.get("energy") if options.energy_key is None else _find(row, options.energy_key)

@@ -37,7 +37,7 @@ from ..parts import Part
 from ..reading import ReadOptions, ReadReport, below, group_name, selected
 from ..units import factor
 from ._xyz import Frame, frames, frames_of, mapped
-from ._xyz_keys import Plan, group_text, kept, plan_of, stress_rule, virial_assumption
+from ._xyz_keys import Plan, kept, name_of, plan_of, stress_rule, virial_assumption
 from ._xyz_lines import Place, borders
 from ._xyz_runs import Runs
 
@@ -146,9 +146,9 @@ class ExtXyz:
                 forces = forces.astype(float)
             if options.force_unit is not None or per_energy != 1.0 or length != 1.0:
                 forces = forces * force_factor(options, report)
-        group = group_text(info[plan.group]) if plan.group is not None else ""
+        group = self._name(frame, plan.group) if plan.group is not None else ""
         if not group or options.group_by != "auto":
-            group = group_name(options, path, root, f"={group}" if group else "file", info, index)
+            group = group_name(options, path, root, f"={group}" if group else "file", self._names(frame), index)
         positions = arrays[plan.positions]
         if length != 1.0 or positions.dtype.kind != "f":
             positions = positions * length
@@ -170,6 +170,17 @@ class ExtXyz:
             charge=None if plan.charge is None else arrays[plan.charge].astype(float),
             info=kept(info, plan.kept, arrays, plan.kept_columns),
         )
+
+    @staticmethod
+    def _name(frame: Frame, key: str) -> str:
+        return name_of(frame.info[key], frame.comment.decode("utf-8", "replace"), key)
+
+    def _names(self, frame: Frame) -> Mapping[str, Any]:
+        """What the frame says, the key that is asked for as it is written."""
+        key = self.options.group_by.removeprefix("key:")
+        if key not in frame.info or key == self.options.group_by:
+            return frame.info
+        return {**frame.info, key: self._name(frame, key)}
 
     @staticmethod
     def _cell(info: Mapping[str, Any], plan: Plan, length: float) -> F8:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..configuration import Configuration
+from ..readers._xyz_keys import GROUP_KEYS
 from ..writing import WriteReport
 
 
@@ -40,7 +41,7 @@ class AseDb:
                 for key, value in {"config_type": c.group, **c.info}.items():
                     if key == "config_type" and value is not c.group:
                         report.lose("info 'config_type': the group has this name")
-                    elif _is_pair(key, value):
+                    elif _is_pair(key, value) and key not in GROUP_KEYS[1:]:  # a reader would take it for the group
                         pairs[key] = value
                     elif key == "config_type":
                         data[key] = value

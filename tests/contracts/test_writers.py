@@ -34,6 +34,7 @@ INFO: tuple[dict[str, Any], ...] = (
     {"dft_energy": 1.0, "Config_Type": "x", "note": 'a "b" \\ c', "lines": "one\ntwo", "empty": "", "none": None},
     {"list": [1, 2.5, "x"], "table": {"a": {"b": [True]}}, "big": 2**40, "long": 10**30, "number": "12", "truth": "T",
      "with blank": 1, "ünï": "é", "label": "mine", "set": "train", "Energy": 3.0, "nine": [0.5] * 9},
+    {"group": "x", "config_name": "007", "id": "0012", "tag": "1e5"},
 )  # fmt: skip
 
 

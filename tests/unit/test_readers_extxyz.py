@@ -8,11 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlipstore.configuration import Configuration
+from mlipstore import registry
+from mlipstore.configuration import Batch, Configuration
+from mlipstore.curation.query import select
 from mlipstore.errors import InputError
+from mlipstore.export_data import export_data
+from mlipstore.ingest import ingest
+from mlipstore.parts import Part
 from mlipstore.readers import _xyz, recognise
 from mlipstore.readers.extxyz import ExtXyz
 from mlipstore.reading import ReadOptions, ReadReport
+from mlipstore.store import Repository
 
 from ..reader_samples import CELL, STRESS, VOIGT, _row, extxyz_text, forces, positions
 from ..shared_data import DATA, needs_data
@@ -364,6 +370,71 @@ def test_skip_bad_leaves_out_single_frames(tmp_path: Path) -> None:
     assert len(report.refused) == 2
     assert "frame 1" in report.refused[0]
     assert "frame 3" in report.refused[1]
+
+
+# --------------------------------------------------------------------- names
+NAMES = ("007", "00", "1e5", "1d3", "T", "F", "true", ".true.", "1", "+1", "-0", "1.", "1_0", "nan", "NaN", "inf",
+         "12345678901", "1e400", "None", "0x1", "a,b", "[1,2]", "[1]", "é", "bulk")  # fmt: skip
+QUOTED = {"1 2": '"1 2"', "T F": '"T F"', " 007": '" 007"', "a  b ": '"a  b "', "1 2.5 x": '"1 2.5 x"', "1,2": '"1,2"',
+          'a"b': r'"a\"b"', "a\\nb": r'"a\\nb"', "007 008": "'007 008'", "3 4": "{3 4}", "_JSON": '"_JSON"',
+          "5": '"_JSON 5"', "[5, 6]": '"_JSON [5, 6]"'}  # fmt: skip
+WRITTEN = [*zip(NAMES, NAMES, strict=True), *((n, f'"{n}"') for n in NAMES if n[0] != "["), *QUOTED.items(),
+           ("007", "'007'"), *((n, rf'"_JSON \"{n}\""') for n in ("007", "T", "1e5"))]  # fmt: skip
+
+
+@pytest.mark.parametrize("by_key", [False, True], ids=["config_type", "key"])
+@pytest.mark.parametrize("c_parser", [True, False], ids=["c-parser", "own-parser"])
+@pytest.mark.parametrize("blocks", [False, True], ids=["frames", "blocks"])
+def test_names_are_as_they_are_written(
+    blocks: bool, c_parser: bool, by_key: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``007`` is no number, in a first frame and in those that follow and look like it."""
+    if not c_parser:
+        monkeypatch.setattr(_xyz, "_c_parser", lambda: None)
+    options = ReadOptions(group_by="key:batch" if by_key else "auto")
+    path = tmp_path / "train.xyz"
+    for name, text in WRITTEN:
+        key = "batch" if by_key else "config_type"
+        path.write_text("".join(extxyz_text(1, f"energy=-{i}.5 {key}={text}") for i in range(3)))
+        reader = ExtXyz(options)
+        pieces = list(reader.read_blocks(path, Part(), ReadReport(), path) if blocks else
+                      reader.read(path, ReadReport(), path))  # fmt: skip
+        groups = [g for p in pieces for g in (p.group.tolist() if isinstance(p, Batch) else [p.group])]
+        assert groups == [name] * 3, text
+
+
+def test_what_is_no_number_in_the_format_stays_a_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Identifiers with leading zeros; by both parsers, and in blocks."""
+    comment = "energy=-1.5 id=007 batch=0123e4 n=7 x=7.5 y=1d2 word=1_0 on=T off=.true. list='1 02' pad=\" a\""
+    expected = {"id": "007", "batch": "0123e4", "n": 7, "x": 7.5, "y": 100.0, "word": "1_0", "on": True}
+    expected |= {"off": ".true.", "list": "1 02", "pad": " a"}
+    text = extxyz_text(3, comment)
+    assert [c.info for c in read(tmp_path, text)] == [expected] * 3
+    path = tmp_path / "train.xyz"
+    batch = Batch.from_configurations([])
+    for piece in ExtXyz().read_blocks(path, Part(), ReadReport(), path):
+        new = piece if isinstance(piece, Batch) else Batch.from_configurations([piece])
+        batch = Batch.concatenate([batch, new])
+    assert [c.info for c in batch] == [expected] * 3
+    monkeypatch.setattr(_xyz, "_c_parser", lambda: None)
+    assert [c.info for c in read(tmp_path, text)] == [expected] * 3
+
+
+@pytest.mark.parametrize("format", ["extxyz", "ase-db", "fitsnap"])
+def test_names_survive_export_and_ingest(format: str, tmp_path: Path) -> None:
+    names = [n for n in NAMES if n != "é"]
+    path = tmp_path / "train.xyz"
+    path.write_text("".join(extxyz_text(1, f"energy=-{i}.5 config_type={n}") for i, n in enumerate(names)))
+    found = []
+    options, source, reader = ReadOptions(), path, "extxyz"
+    for step in range(2):
+        repository = Repository.create(tmp_path / f"{step}.mlip")
+        ingest(repository, [source], options, reader)
+        found.append(select(repository.at()).groups())
+        if step == 0:
+            made = export_data(repository, format, tmp_path / f"out{registry.get('writers', format).suffix}")
+            options, source, reader = ReadOptions(**made.options), Path(made.path), made.format
+    assert found[0] == found[1] == dict.fromkeys(names, 1)
 
 
 # ------------------------------------------------------------- two parsers
