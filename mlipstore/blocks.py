@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -181,7 +182,7 @@ class DesignMatrix:
             n = sum(s.n_configurations for s in lacking)
             raise SettingsError(
                 f"{kind[:-1]} {alias!r} lacks {n:,} of {sum(s.n_configurations for s in self.segments):,} "
-                f"configurations. Run mlipstore featurize {self.snapshot.repository.path} first."
+                f"configurations. Run mlipstore featurize {quote(str(self.snapshot.repository.path))} first."
             )
 
     def _lacking(self, kind: str, id_: str) -> list[Segment]:

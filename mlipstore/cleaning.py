@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
+from shlex import quote
 from typing import Any
 
 import icechunk
@@ -179,7 +180,8 @@ class _Needed:
         refs = Refs.read(self.objects, self.where)
         tips = {*refs.branches.values(), *refs.tags.values()}
         if "main" not in refs.branches:
-            raise StoreError(f"{self.where} has no branch main. mlipstore verify {self.where} says what happened.")
+            how = f"mlipstore verify {quote(self.where)} says what happened."
+            raise StoreError(f"{self.where} has no branch main. {how}")
         waiting: list[tuple[str, bool]] = [(tip, True) for tip in tips]
         while waiting:
             id_, counts = waiting.pop()

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Container
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import icechunk
@@ -63,7 +64,7 @@ def make_at(place: Place) -> None:
     if place.is_file():
         raise StoreError(
             f"{place} is not a store but a file. The store, a folder, comes first, then what is read: "
-            f"mlipstore ingest STORE {place}."
+            f"mlipstore ingest STORE {quote(str(place))}."
         )
     if place.exists() and (not place.is_dir() or any(place.iterdir())):
         raise StoreError(f"{place} exists and is not a store. Choose another name.")

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import icechunk
@@ -114,7 +115,8 @@ class Repository(Branches):
         made = cls.exists(place)
         if not made and not (isinstance(place, Path) and place.exists()):
             near = nearest(place.name, _beside(place)) if isinstance(place, Path) else ""
-            raise StoreNotFoundError(f"there is no store at {place}. {near}mlipstore ingest {place} SOURCE makes one.")
+            how = f"mlipstore ingest {quote(str(place))} SOURCE makes one."
+            raise StoreNotFoundError(f"there is no store at {place}. {near}{how}")
         if not made:
             raise StoreError(f"{place} is not a store{_what_else(place)}")
         try:
@@ -322,8 +324,7 @@ def _what_else(place: Any) -> str:
     """The rest of the message about something that is there and is no store; run files are given by mistake."""
     if isinstance(place, Path) and place.is_file():
         if place.suffix == ".toml":
-            return (
-                f" but a TOML file. For a run file: mlipstore run {place}, or the store first, then --config {place}."
-            )
+            file = quote(str(place))
+            return f" but a TOML file. For a run file: mlipstore run {file}, or the store first, then --config {file}."
         return " but a file. Give the folder that ingest made."
     return " (it has no refs/branch.main). Give the folder that ingest made."

@@ -5,6 +5,8 @@ from __future__ import annotations
 import atexit
 import re
 import time
+from contextlib import suppress
+from shlex import quote
 
 import icechunk
 
@@ -22,7 +24,8 @@ def _let_threads_finish() -> None:
     A thread of Icechunk hands over a result by a call into Python. One that is still inside that call when the
     interpreter is taken down is ended by it in the middle of Rust code, and the process aborts (exit code 134).
     """
-    time.sleep(_LAST_WORDS)
+    with suppress(KeyboardInterrupt):  # all is done: Ctrl-C ends it as well
+        time.sleep(_LAST_WORDS)
 
 
 class StoreConflictError(StoreError):
@@ -75,7 +78,9 @@ _REMEDIES = (
 
 
 def _restore(path: str) -> str:
-    return f"Restore the store from a copy, or run mlipstore verify {path} --repair, which mends what can be mended"
+    return (
+        f"Restore the store from a copy, or run mlipstore verify {quote(path)} --repair, which mends what can be mended"
+    )
 
 
 def is_ours_to_tell(error: BaseException) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -175,11 +176,13 @@ def flagged(snapshot: Snapshot, uid: NDArray[np.uint8], check: str | None = None
     audit = load(snapshot)
     if audit is None:
         place = snapshot.repository.path
-        raise StoreError(f"{place} has no stored audit to say what is flagged. mlipstore audit {place} makes one.")
+        how = f"mlipstore audit {quote(str(place))} makes one."
+        raise StoreError(f"{place} has no stored audit to say what is flagged. {how}")
     if name is not None and needs_model(name) and not audit.attributes.get("model"):
         place = snapshot.repository.path
         raise StoreError(
-            f"the newest audit of {place} looked at no model, which {name} takes: mlipstore audit {place} --model NAME."
+            f"the newest audit of {place} looked at no model, which {name} takes: "
+            f"mlipstore audit {quote(str(place))} --model NAME."
         )
     counts = np.array(
         [

@@ -16,6 +16,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from shlex import quote
 from typing import Any
 
 import google_crc32c
@@ -272,6 +273,6 @@ def expected_chunks(metadata: dict[str, Any]) -> Iterator[tuple[int, ...]]:
 def damaged(where: str, key: str, what: str) -> DamagedStoreError:
     """The error for a file that is not what it was."""
     return DamagedStoreError(
-        f"{where}: the file {key} is damaged ({what}). mlipstore verify {where} says what is lost; restore that file "
-        "from a copy."
+        f"{where}: the file {key} is damaged ({what}). mlipstore verify {quote(where)} says what is lost; "
+        "restore that file from a copy."
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
+from shlex import quote
 from typing import Any
 
 from ..errors import StoreError
@@ -44,5 +45,6 @@ def remote_of(objects: Objects, given: str | None, where: str) -> str:
     """
     remote = given or Config.load(objects).remote
     if not isinstance(remote, str) or not remote:
-        raise StoreError(f"{where} does not know where it came from. Say it: mlipstore pull {where} REMOTE.")
+        how = f"mlipstore pull {quote(where)} REMOTE"
+        raise StoreError(f"{where} does not know where it came from. Say it: {how}.")
     return remote

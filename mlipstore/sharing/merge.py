@@ -12,6 +12,7 @@ import os
 import secrets
 from collections import Counter
 from dataclasses import asdict, replace
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -107,8 +108,8 @@ def _without_merged(repository: Repository, base: str, mine: list[Commit]) -> li
             where, last = repository.path, merged[-1]
             raise StoreError(
                 f"{where}: your version {last.id[:8]} ({last.message!r}) merged segments that both lines have, after "
-                f"that was taken back before, so yours cannot be put on top. Undo it (mlipstore revert {where} "
-                f"{last.id[:8]}), pull --rebase, then compact."
+                f"that was taken back before, so yours cannot be put on top. Undo it (mlipstore revert "
+                f"{quote(str(where))} {last.id[:8]}), pull --rebase, then compact."
             )
         return mine
     metadata = {k: v for k, v in tip.metadata.items() if k != RESEGMENTED}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -117,9 +118,8 @@ def _require_free(here: Objects, target: Place, source: str) -> None:
         return
     if isinstance(target, Path):
         if target.exists() and (not target.is_dir() or any(target.iterdir())):
-            raise StoreError(
-                f"{target} exists already. Choose another name; mlipstore pull {target} brings it up to date."
-            )
+            how = f"mlipstore pull {shlex.quote(str(target))} brings it up to date."
+            raise StoreError(f"{target} exists already. Choose another name; {how}")
         return
     if any(found.key not in (LOCK_FILE, CONFIG_FILE) for found in here.listing("")):
         raise StoreError(f"{target} holds files already. Choose another prefix; push brings a store up to date.")
@@ -214,18 +214,16 @@ def _diverged(remote: str, store: str, theirs: Repository, mine: list[str], seen
     common = next((id_ for id_ in ahead if id_ in set(mine)), None)
     there = ahead.index(common) if common is not None else len(ahead)
     own = mine.index(common) if common is not None else len(mine)
+    pull = shlex.join(["mlipstore", "pull", str(store), str(remote)])
     if common is None:
         return StoreError(
             f"{remote} and {store} have no version in common: they are two stores. Push to another place."
         )
     if not own:
-        return StoreError(
-            f"{remote} is ahead of {store} by {counted(there, 'version')}. Bring that here first: "
-            f"mlipstore pull {store} {remote}"
-        )
+        return StoreError(f"{remote} is ahead of {store} by {counted(there, 'version')}. Bring that here first: {pull}")
     return StoreError(
         f"{remote} has {counted(there, 'version')} that {store} lacks, which has {own} of its own. "
-        f"mlipstore pull {store} {remote} --rebase puts yours on top of theirs (both keep everything)"
+        f"{pull} --rebase puts yours on top of theirs (both keep everything)"
         + (", then push again." if verb == "push" else ".")
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -131,7 +132,7 @@ def test_push_and_pull_move_what_is_missing(fresh: Fresh, bucket: str, tmp_path:
 
 def test_two_people_who_both_added_data(fresh: Fresh, tmp_path: Path) -> None:
     """Both end with both, models and annotations included; what both stored counts once."""
-    shared = fresh("shared.mlip")
+    shared = fresh("what we share.mlip")
     for name in ("a", "b"):
         clone(shared.path, tmp_path / f"{name}.mlip")
     a, b = Repository.open(tmp_path / "a.mlip"), Repository.open(tmp_path / "b.mlip")
@@ -143,8 +144,10 @@ def test_two_people_who_both_added_data(fresh: Fresh, tmp_path: Path) -> None:
             folder.mkdir()
             add(store, folder, configurations(4 + seed, 7))  # the first of these are the same for both
     push(a.path)
-    with pytest.raises(StoreError, match=r"\d versions that .* lacks.*--rebase"):
+    with pytest.raises(StoreError, match=r"\d versions that .* lacks.*--rebase") as told:
         push(b.path)
+    words = shlex.split("mlipstore" + str(told.value).rpartition("mlipstore")[2])  # to be pasted as it is
+    assert words[:5] == ["mlipstore", "pull", str(b.path), str(shared.path), "--rebase"]
     with pytest.raises(StoreError, match=r"lacks, which has \d of its own"):
         pull(b.path)
     before = b.find()
