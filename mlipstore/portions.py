@@ -25,7 +25,7 @@ from .errors import InputError, nearest
 from .executors import Executor
 from .parts import Part, PartReader
 from .provenance import encodable
-from .readers import reader_for
+from .readers import reader_of, recognise, require_taken
 from .reading import ReadOptions, ReadReport, walk
 
 #: A batch travels from a reading worker when it holds this many atoms or configurations.
@@ -70,8 +70,10 @@ def plan(
 
     :param report: is told about other files of folders, which are not read
     :raises InputError: a source is not there, or holds no files that can be read
+    :raises SettingsError: an option means nothing for any of them
     """
     tasks: list[Task] = []
+    found: list[str] = []
     total = 0
     for source in sources:
         path = Path(source)
@@ -80,7 +82,9 @@ def plan(
             raise InputError(
                 f"there is no such file or folder. {near}Check the path, and from where it counts.", str(path)
             )
-        name, reader = reader_for(path, options, format)
+        name = recognise(path, format)
+        found.append(name)
+        reader = reader_of(name, options)
         names = getattr(reader, "names", None)
         files = list(map(str, reader.files(path))) if names is None else names(path)
         if not files:
@@ -97,6 +101,7 @@ def plan(
                 start, held = i, 0
             held += size
         tasks.append(Task(name, str(path), tuple(files[start:]), options, skip_bad, held))
+    require_taken(found, options)
     return tasks, total
 
 

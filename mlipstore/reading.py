@@ -13,6 +13,8 @@ A reader is one file in ``mlipstore/readers/`` with a frozen dataclass called ``
 
     plugin = MyFormat
 
+``takes = ("stress_unit", "index")``, beside ``options``, says which of the options mean something to the reader
+(``group_by`` does to all), so that others are refused by name; a reader without ``takes`` is given any.
 A reader of many small files may have ``names(path) -> list[str]``, the same as ``files`` but faster.
 
 ``read`` gets one entry of ``files``; ``root`` is what the user named (``files`` was called with it), so that a group
@@ -29,7 +31,7 @@ import os
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cache, lru_cache
 from itertools import islice
 from pathlib import Path
@@ -41,6 +43,10 @@ from .units import VOIGT, factor
 
 T = TypeVar("T")
 GROUP_BY = ("auto", "directory", "file", "none")
+#: Options that several readers take (``takes``).
+KEYS = ("energy_key", "force_key", "stress_key")
+UNITS = ("energy_unit", "length_unit", "force_unit")
+STRESS = ("stress_unit", "stress_sign", "stress_order", "group_stress_unit", "group_stress_order")
 #: Endings of compressed files, which are read as what is inside.
 COMPRESSED = (".gz", ".bz2", ".xz")
 
@@ -93,6 +99,11 @@ class ReadOptions:
         if self.group_by not in GROUP_BY and not re.fullmatch("key:.+", self.group_by):
             raise SettingsError(f"--group-by is {self.group_by!r}: say one of {listed(GROUP_BY)}, key:NAME.")
         index_slice(self.index)
+
+    def given(self) -> list[str]:
+        """Names of the options that say something else than nothing."""
+        nothing = ReadOptions()
+        return [f.name for f in fields(ReadOptions) if getattr(self, f.name) != getattr(nothing, f.name)]
 
 
 @dataclass

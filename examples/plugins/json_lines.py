@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -29,6 +29,7 @@ class JsonLines:
     """Reader of lines {"symbols": [..], "positions": [[..]], "cell": [[..]], "energy": .., "forces": [[..]]}."""
 
     options: ReadOptions = field(default_factory=ReadOptions)
+    takes: ClassVar[tuple[str, ...]] = ("stress_unit", "stress_sign", "stress_order", "group_stress_unit", "index")
 
     @staticmethod
     def recognises(path: Path, head: bytes) -> bool:

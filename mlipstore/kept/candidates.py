@@ -17,7 +17,7 @@ from ..errors import ComputeError, InputError, SettingsError, listed, unknown_na
 from ..featurize import parts
 from ..index import keys, read_batch
 from ..model import Model
-from ..readers import reader_for
+from ..readers import reader_of, recognise, require_taken
 from ..reading import ReadOptions, ReadReport
 from ..segment_labels import SegmentGroups
 from ..split import TRAIN
@@ -68,8 +68,11 @@ def from_files(
     known = set(keys(found.problem.matrix.index.geometry))
     kept: list[Configuration] = []
     copies = 0
-    for source in map(Path, sources):
-        _, reader = reader_for(source, options or ReadOptions(), format)
+    options = options or ReadOptions()
+    formats = [recognise(Path(source), format) for source in sources]
+    require_taken(formats, options)
+    for source, name in zip(map(Path, sources), formats, strict=True):
+        reader = reader_of(name, options)
         for file in reader.files(source):
             for c in read_file(reader, file, report, source):
                 here = c.geometry()

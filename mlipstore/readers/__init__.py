@@ -6,12 +6,13 @@ See :mod:`mlipstore.reading` for the contract.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from .. import registry
 from ..compressed import head_of, is_compressed
-from ..errors import InputError, listed
+from ..errors import InputError, SettingsError, listed
 from ..reading import Reader, ReadOptions, plain_name, walk
 
 #: Asked in this order; then the readers of other packages, then ``ase``, which takes whatever ASE reads.
@@ -33,10 +34,40 @@ _SAMPLES = 3
 
 
 def reader_for(path: Path, options: ReadOptions, format: str | None = None) -> tuple[str, Reader]:
-    """Name and instance of the reader that takes a path, see :func:`recognise`."""
+    """Name and instance of the reader that takes a path, see :func:`recognise`.
+
+    :raises SettingsError: an option means nothing to it, see :func:`require_taken`
+    """
     name = recognise(path, format)
+    require_taken([name], options)
+    return name, reader_of(name, options)
+
+
+def reader_of(name: str, options: ReadOptions) -> Reader:
+    """The reader of a format."""
     reader: Reader = registry.make("readers", name, {"options": options})
-    return name, reader
+    return reader
+
+
+def require_taken(names: Sequence[str], options: ReadOptions) -> None:
+    """Refuse an option that none of the formats that are read has a use for: it would be ignored.
+
+    :param names: the formats
+    :raises SettingsError: which option, and which formats take it
+    """
+    for option in options.given():
+        if any(_takes(name, option) for name in names):
+            continue
+        others = [name for name in registry.names("readers") if _takes(name, option)]
+        raise SettingsError(
+            f"--{option.replace('_', '-')} means nothing for {listed(dict.fromkeys(names))}, whose files leave it no "
+            f"choice. Leave it out. It is for {listed(others)}."
+        )
+
+
+def _takes(name: str, option: str) -> bool:
+    taken = getattr(registry.get("readers", name), "takes", None)
+    return taken is None or option == "group_by" or option in taken
 
 
 def recognise(path: Path, format: str | None = None) -> str:

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -30,7 +30,7 @@ from ..labels import (
     symmetric_stress,
     table,
 )
-from ..reading import ReadOptions, ReadReport, below, group_name, selected
+from ..reading import KEYS, STRESS, UNITS, ReadOptions, ReadReport, below, group_name, selected
 from ..units import factor
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ class Ase:
     """Reader of all other formats that ASE knows."""
 
     options: ReadOptions = field(default_factory=ReadOptions)
+    takes: ClassVar[tuple[str, ...]] = (*KEYS, *UNITS, *STRESS, "type_map", "index")
 
     @staticmethod
     def recognises(path: Path, head: bytes) -> bool:

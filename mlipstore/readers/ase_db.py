@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -30,7 +30,7 @@ from ..labels import (
     symmetric_stress,
     table,
 )
-from ..reading import ReadOptions, ReadReport, below, group_name, selected
+from ..reading import KEYS, STRESS, UNITS, ReadOptions, ReadReport, below, group_name, selected
 from ..units import factor
 
 _GROUPS = ("config_type", "group", "config_name")
@@ -42,6 +42,7 @@ class AseDb:
     """Reader of ASE databases."""
 
     options: ReadOptions = field(default_factory=ReadOptions)
+    takes: ClassVar[tuple[str, ...]] = (*KEYS, *UNITS, *STRESS, "index")
 
     @staticmethod
     def recognises(path: Path, head: bytes) -> bool:

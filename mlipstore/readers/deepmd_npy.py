@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ..configuration import F8, Configuration
 from ..errors import InputError
 from ..labels import checked, of_types, place_of, symmetric_stress, volume_of
-from ..reading import ReadOptions, ReadReport, group_name, selected
+from ..reading import UNITS, ReadOptions, ReadReport, group_name, selected
 from ..units import factor
 
 _OTHERS = {"coord", "box", "energy", "force", "virial", "real_atom_types"}
@@ -30,6 +30,7 @@ class DeepmdNpy:
     """Reader of DeePMD-kit data folders."""
 
     options: ReadOptions = field(default_factory=ReadOptions)
+    takes: ClassVar[tuple[str, ...]] = (*UNITS, "stress_sign", "type_map", "index")
 
     @staticmethod
     def recognises(path: Path, head: bytes) -> bool:

@@ -16,7 +16,7 @@ import re
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +34,7 @@ from ..labels import (
     volume_of,
 )
 from ..parts import Part
-from ..reading import ReadOptions, ReadReport, below, group_name, selected
+from ..reading import KEYS, STRESS, UNITS, ReadOptions, ReadReport, below, group_name, selected
 from ..units import factor
 from ._xyz import Frame, frames, frames_of, mapped
 from ._xyz_keys import Plan, kept, name_of, plan_of, stress_rule, virial_assumption
@@ -50,6 +50,7 @@ class ExtXyz:
     """Reader of extended XYZ files."""
 
     options: ReadOptions = field(default_factory=ReadOptions)
+    takes: ClassVar[tuple[str, ...]] = (*KEYS, "virial_key", *UNITS, *STRESS, "index")
 
     @staticmethod
     def recognises(path: Path, head: bytes) -> bool:

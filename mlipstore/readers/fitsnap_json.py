@@ -16,14 +16,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ..configuration import F8, Batch, Configuration
 from ..errors import InputError, listed, nearest
 from ..labels import atomic_numbers, checked, number, of_types, place_of, stress_unit, symmetric_stress, table
-from ..reading import ReadOptions, ReadReport, below, group_name, names_below
+from ..reading import STRESS, UNITS, ReadOptions, ReadReport, below, group_name, names_below
 from ..units import LAMMPS_BAR_PER_EV_A3, factor
 from ._fitsnap_runs import read_run
 
@@ -180,6 +180,7 @@ class FitsnapJson:
     """Reader of FitSNAP's JSON trees."""
 
     options: ReadOptions = field(default_factory=ReadOptions)
+    takes: ClassVar[tuple[str, ...]] = (*UNITS, *STRESS, "type_map")
 
     @staticmethod
     def recognises(path: Path, head: bytes) -> bool:

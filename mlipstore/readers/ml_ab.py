@@ -11,13 +11,14 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
 from ..configuration import Configuration
 from ..errors import InputError
 from ..labels import atomic_numbers, checked, number, stress_factor, stress_unit, symmetric_stress, table
-from ..reading import ReadOptions, ReadReport, below, group_name, selected
+from ..reading import STRESS, ReadOptions, ReadReport, below, group_name, selected
 
 _ORDER = "xx yy zz xy yz xz"
 _TITLES = {
@@ -47,6 +48,7 @@ class MlAb:
     """Reader of VASP's on-the-fly training data."""
 
     options: ReadOptions = field(default_factory=ReadOptions)
+    takes: ClassVar[tuple[str, ...]] = (*STRESS, "index")
 
     @staticmethod
     def recognises(path: Path, head: bytes) -> bool:

@@ -11,14 +11,14 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ..configuration import F8, Configuration
 from ..errors import InputError
 from ..labels import checked, number, of_types, place_of, symmetric_stress, table, volume_of
-from ..reading import ReadOptions, ReadReport, below, group_name, selected
+from ..reading import UNITS, ReadOptions, ReadReport, below, group_name, selected
 from ..units import factor
 
 _LEFT_OUT = (
@@ -44,6 +44,7 @@ class MtpCfg:
     """Reader of MTP configuration files."""
 
     options: ReadOptions = field(default_factory=ReadOptions)
+    takes: ClassVar[tuple[str, ...]] = (*UNITS, "stress_sign", "stress_order", "type_map", "index")
 
     @staticmethod
     def recognises(path: Path, head: bytes) -> bool:

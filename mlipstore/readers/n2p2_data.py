@@ -12,13 +12,14 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
 from ..configuration import F8, Configuration
 from ..errors import InputError
 from ..labels import atomic_numbers, checked
-from ..reading import ReadOptions, ReadReport, below, group_name, selected
+from ..reading import UNITS, ReadOptions, ReadReport, below, group_name, selected
 from ..units import BOHR, factor
 
 #: Atoms whose neighbours are looked at for the hint about units.
@@ -44,6 +45,7 @@ class N2p2Data:
     """Reader of n2p2 and RuNNer data files."""
 
     options: ReadOptions = field(default_factory=ReadOptions)
+    takes: ClassVar[tuple[str, ...]] = (*UNITS, "index")
 
     @staticmethod
     def recognises(path: Path, head: bytes) -> bool:

@@ -17,7 +17,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +36,7 @@ from ..labels import (
     symmetric_stress,
     table,
 )
-from ..reading import ReadOptions, ReadReport, below, group_name, selected
+from ..reading import KEYS, STRESS, UNITS, ReadOptions, ReadReport, below, group_name, selected
 from ..units import factor
 
 _STRESS_KEYS = ("virial_stress", "stress")
@@ -95,6 +95,7 @@ class PymatgenJson:
     """Reader of lists of pymatgen structures with labels."""
 
     options: ReadOptions = field(default_factory=ReadOptions)
+    takes: ClassVar[tuple[str, ...]] = (*KEYS, *UNITS, *STRESS, "index")
 
     @staticmethod
     def recognises(path: Path, head: bytes) -> bool:

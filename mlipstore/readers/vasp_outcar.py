@@ -13,13 +13,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
 from ..configuration import F8, Configuration
 from ..errors import InputError, listed
 from ..labels import atomic_numbers, checked, place_of, stress_factor, stress_unit, symmetric_stress
-from ..reading import ReadOptions, ReadReport, below, group_name, selected
+from ..reading import STRESS, ReadOptions, ReadReport, below, group_name, selected
 
 _ORDER = "xx yy zz xy yz xz"
 # Fortran may write numbers of full width without a blank between them
@@ -53,6 +54,7 @@ class VaspOutcar:
     """Reader of OUTCAR files."""
 
     options: ReadOptions = field(default_factory=ReadOptions)
+    takes: ClassVar[tuple[str, ...]] = (*STRESS, "index")
 
     @staticmethod
     def recognises(path: Path, head: bytes) -> bool:

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -48,6 +48,7 @@ class VaspXml:
     """Reader of vasprun.xml files."""
 
     options: ReadOptions = field(default_factory=ReadOptions)
+    takes: ClassVar[tuple[str, ...]] = ("stress_unit", "stress_sign", "group_stress_unit", "index")
 
     @staticmethod
     def recognises(path: Path, head: bytes) -> bool:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from dataclasses import fields
 from pathlib import Path
-from typing import get_args
+from typing import Any, ClassVar, get_args
 
 import ase.io
 import pytest
@@ -14,9 +15,13 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from mlipstore_cli.app import app
 from mlipstore_cli.of_files import read_options, words_of
 
-from mlipstore.reading import ReadOptions
+from mlipstore import registry
+from mlipstore.errors import SettingsError
+from mlipstore.readers import reader_for
+from mlipstore.reading import ReadOptions, ReadReport
 from mlipstore.runs.tables import Ingest, Sources
 
+from ..reader_samples import SAMPLES
 from ..robustness.sources import done, run
 
 COMMANDS = {c.name or c.callback.__name__: c.callback for c in app.registered_commands if c.callback}
@@ -79,3 +84,57 @@ def test_they_reach_the_reader(tmp_path: Path) -> None:
     assert "54.42" in out and "27.2" not in out
     refused = run("audit", tmp_path / "a.xyz", "--stress-sign", "sideways")
     assert refused.code == 2 and "'sideways': say tension or compression" in refused.err
+
+
+# ----------------------------------------------------- options that mean nothing
+class _Spied(ReadOptions):
+    """Notes which options a reader looks at."""
+
+    seen: ClassVar[set[str]] = set()
+
+    def __post_init__(self) -> None:
+        """Those that are looked at to check them do not count."""
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in OPTIONS and "replace" not in sys._getframe(1).f_code.co_name:
+            _Spied.seen.add(name)
+        return super().__getattribute__(name)
+
+
+#: Taken by files that no sample is: dumps without elements, integer types.
+_UNUSUAL = {("ase", "type_map"), ("fitsnap-json", "type_map")}
+
+
+@pytest.mark.parametrize("name", sorted(SAMPLES))
+def test_readers_take_what_they_look_at(name: str, tmp_path: Path) -> None:
+    _Spied.seen.clear()
+    for i, sample in enumerate(SAMPLES[name]):
+        folder = tmp_path / str(i)
+        folder.mkdir()
+        path = sample.write(folder)
+        options = _Spied(**{f.name: getattr(sample.options, f.name) for f in fields(ReadOptions)})
+        _Spied.seen.clear()
+        reader = registry.make("readers", name, {"options": options})
+        for file in reader.files(path):
+            assert list(reader.read(file, ReadReport(), path))
+    takes = {"group_by", *registry.get("readers", name).takes}
+    looked_at = _Spied.seen | {option for n, option in _UNUSUAL if n == name}
+    if name == "pymatgen-json":  # where there is a general order, the one of the group was looked at before
+        looked_at |= {"stress_order"}
+    assert takes == looked_at
+
+
+def test_an_option_that_means_nothing_is_refused(tmp_path: Path) -> None:
+    json, xyz = SAMPLES["fitsnap-json"][0].write(tmp_path), SAMPLES["extxyz"][0].write(tmp_path)
+    store = tmp_path / "a.mlip"
+    for words in (("ingest", store, json), ("audit", json), ("compare-data", json, xyz.parent / "bulk")):
+        refused = run(*words, "--energy-key", "e")
+        assert refused.code == 2, words
+        assert "--energy-key means nothing for fitsnap-json" in refused.err and "extxyz" in refused.err
+        assert refused.err.count("\n") <= 3
+    assert not store.exists()
+    refused = run("ingest", store, xyz, "--type-map", "Si O")
+    assert "--type-map means nothing for extxyz" in refused.err
+    done("ingest", store, json, xyz, "--energy-key", "energy")  # of sources of several formats, one has a use for it
+    with pytest.raises(SettingsError, match="--index means nothing for fitsnap-json"):
+        reader_for(json, ReadOptions(index="-1"))
