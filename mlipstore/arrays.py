@@ -78,9 +78,9 @@ def append_rows(group: zarr.Group, name: str, data: NDArray[Any]) -> None:
     array.with_config({"write_empty_chunks": True})[n:] = data  # zeros are data: a chunk that is not there is lost
 
 
-def overwrite(group: zarr.Group, name: str, data: NDArray[Any]) -> None:
-    """Replace all rows of a growing array by others, as many."""
+def overwrite(group: zarr.Group, name: str, data: NDArray[Any], first: int = 0) -> None:
+    """Replace all rows of a growing array, or those from ``first`` on, by others, as many."""
     array = group[name]
     assert isinstance(array, zarr.Array)
     if len(data):
-        array.with_config({"write_empty_chunks": True})[...] = data
+        array.with_config({"write_empty_chunks": True})[first:] = data

@@ -256,7 +256,7 @@ class _Work:
                 stray = _is_factor(node) and segment and segment not in known
                 if not node.is_array and (segment in gone or stray) and node.path in tx.root:
                     del tx.root[node.path]
-        tx.at_commit(_Replace(self.repository, merges, made))
+        tx.at_commit(_Replace(self.repository, merges, made, anew=not self.piled))
 
     def _merged(self, tx: Transaction, merge: _Merge) -> tuple[Segment, NDArray[np.int64]]:
         """Write one segment; what it is, and which of the configurations of its parts is where in it."""
@@ -275,11 +275,15 @@ class _Work:
 
 @dataclass(frozen=True)
 class _Replace:
-    """Puts new segments into the place of their parts in the index, at commit, if the parts are as they were."""
+    """Puts new segments into the place of their parts in the index, at commit, if the parts are as they were.
+
+    :param anew: make the index anew, else write it from the first of them on: what came before stays as it is
+    """
 
     repository: Repository
     merges: Sequence[_Merge]
     made: Sequence[tuple[Segment, NDArray[np.int64]]]
+    anew: bool
 
     def __call__(self, root: zarr.Group) -> None:
         now = self.repository.at()
@@ -305,11 +309,14 @@ class _Replace:
                 segments.append(new)
                 rows.append(np.concatenate([every[index.rows(p.name)] for p in self.merges[i].parts])[order])
         row = np.concatenate(rows)
-        columns = {name: getattr(index, name)[row] for name in index.columns() if name != "position"}
-        columns["position"] = np.concatenate([np.arange(s.n_configurations, dtype=np.int32) for s in segments])
-        del root["index"]
-        make_index(root, columns)
-        rewrite(root, segments, columns)
+        first = 0 if self.anew else min(index.rows(name).start for name in of)
+        columns = {name: getattr(index, name)[row[first:]] for name in index.columns() if name != "position"}
+        position = [np.arange(s.n_configurations, dtype=np.int32) for s in segments]
+        columns["position"] = np.concatenate(position)[first:]
+        if self.anew:  # that of an older store has larger chunks
+            del root["index"]
+            make_index(root, columns)
+        rewrite(root, segments, columns, first)
         counts = np.flatnonzero(index.state == LIVE)
         place = np.cumsum(index.state == LIVE) - 1  # of each among those that count
         renumber(root, now, index.uid[counts], place[row[index.state[row] == LIVE]])

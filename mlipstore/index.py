@@ -207,44 +207,6 @@ def keys(uid: NDArray[np.uint8]) -> list[bytes]:
     return [raw[i : i + width] for i in range(0, len(raw), width)]
 
 
-def short(hashes: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    """The first 8 bytes of each hash ``(n, k)`` as a number: to sort and to find by."""
-    return np.ascontiguousarray(hashes[:, :8]).view(np.uint64).ravel()
-
-
-class Hashes:
-    """How often each content hash is there; made and asked by sorting, which takes a tenth of the time of a dictionary.
-
-    :param uid: ``(n, 32)``
-    """
-
-    def __init__(self, uid: NDArray[np.uint8]) -> None:
-        key = short(uid)
-        self._uid, self._order = uid, np.argsort(key)
-        self._key = key[self._order]
-
-    def __len__(self) -> int:
-        return len(self._key)
-
-    def count(self, uid: NDArray[np.uint8]) -> NDArray[np.int64]:
-        """How often each of ``(m, 32)`` is there, ``(m,)``."""
-        mine = short(uid)
-        low, high = np.searchsorted(self._key, mine, "left"), np.searchsorted(self._key, mine, "right")
-        out = np.zeros(len(uid), np.int64)
-        one = np.flatnonzero(high - low == 1)
-        out[one] = (self._uid[self._order[low[one]]] == uid[one]).all(axis=1)
-        for i in np.flatnonzero(high - low > 1):
-            out[i] = self._several.get(uid[i].tobytes(), 0)
-        return out
-
-    @cached_property
-    def _several(self) -> Counter[bytes]:
-        """Those that share the beginning with others, as a rule copies."""
-        same = self._key[1:] == self._key[:-1]
-        shared = np.append(same, False) | np.append(False, same)
-        return Counter(keys(self._uid[self._order[shared]]))
-
-
 def segments(snapshot: Snapshot) -> list[Segment]:
     """Segments of a version in the order of the index."""
     if "segments" not in snapshot.kept:
@@ -314,19 +276,19 @@ def enter(root: zarr.Group, new: Mapping[str, Batch]) -> None:
         index.update_attributes(sealed({"segments": [*known, *entries]}, plain=True))
 
 
-def rewrite(root: zarr.Group, segments: Sequence[Segment], columns: Mapping[str, NDArray[Any]]) -> None:
-    """Put other rows in the place of the whole index.
+def rewrite(root: zarr.Group, segments: Sequence[Segment], columns: Mapping[str, NDArray[Any]], first: int = 0) -> None:
+    """Put other rows in the place of the whole index, or of those from ``first`` on.
 
-    :param columns: by name, the rows of the segments one after another; ``segment`` is known without
+    :param columns: by name, the rows of the segments one after another from ``first`` on; ``segment`` is known without
     """
     group = root["index"]
     assert isinstance(group, zarr.Group)
     number = np.repeat(np.arange(len(segments), dtype=np.int32), [s.n_configurations for s in segments])
-    for name, data in {**columns, "segment": number}.items():
+    for name, data in {**columns, "segment": number[first:]}.items():
         array = group[name]
         assert isinstance(array, zarr.Array)
-        array.resize(data.shape)
-        overwrite(group, name, data)
+        array.resize((first + len(data), *data.shape[1:]))
+        overwrite(group, name, data, first)
     with zarr.config.set({"json_indent": None}):
         group.update_attributes(sealed({"segments": [asdict(s) for s in segments]}, plain=True))
 

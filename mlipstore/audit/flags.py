@@ -146,7 +146,7 @@ def renumber(root: zarr.Group, snapshot: Snapshot, uid: NDArray[np.uint8], place
     :param uid: ``(n, 32)``, in the order before
     :param place: where each was in that order, in the new order ``(n,)``
     """
-    if not snapshot.exists(HERE):
+    if not snapshot.exists(HERE) or not snapshot.names(HERE):
         return
     old, new = twins(uid), np.empty(len(uid), np.int32)
     new[place] = twins(uid[place])

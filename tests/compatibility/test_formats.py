@@ -14,7 +14,7 @@ from mlipstore.curation.query import select
 from mlipstore.errors import StoreError
 from mlipstore.featurize import featurize
 from mlipstore.fit import fit
-from mlipstore.index import Index
+from mlipstore.index import Index, keys, read_batch
 from mlipstore.ingest import ingest
 from mlipstore.reading import ReadOptions
 from mlipstore.sharing import remote
@@ -46,6 +46,9 @@ def test_the_first_format(first: Path, tmp_path: Path) -> None:
     report = verify(first)
     assert report.sound and not report.problems and report.unsealed == 0
     assert len(select(repository.at(), "n_atoms == 2")) == 13
+    for segment in Index.load(repository.at()).segments:  # an ingest looks for what is known by them
+        batch = read_batch(repository.at(), segment.name)
+        assert [c.geometry() for c in batch] == keys(batch.geometry)
     clone(first, tmp_path / "copy.mlip")
     copy = Repository.open(tmp_path / "copy.mlip")
     ingest(copy, [write_extxyz(tmp_path / "new.xyz", frames(4, seed=9, most=1))], ReadOptions())

@@ -13,6 +13,7 @@ import pytest
 from ase.io import write
 
 from mlipstore import compact as compacting
+from mlipstore import creating
 from mlipstore.audit import flags
 from mlipstore.audit.run import audit
 from mlipstore.audit.stored import store as store_audit
@@ -344,10 +345,12 @@ def _ingests(repository: Repository, folder: Path, seeds: range) -> list[IngestR
     return out
 
 
-def test_ingests_merge_what_piles_up(piled: None, tmp_path: Path) -> None:
+def test_ingests_merge_what_piles_up(piled: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Segments of about the same size: what was merged waits for others like it, and is written again seldom."""
+    monkeypatch.setattr(creating, "_INDEX_CHUNK_ROWS", 5)  # which segments of 3 configurations begin within
     repository = Repository.create(tmp_path / "a.mlip")
     done = _ingests(repository, tmp_path, range(20, 34))
+    assert repository.at().array("index/uid").chunks[0] == 5
     assert [d.merged for d in done[:4]] == [0, 0, 0, 4] and done[-1].merged
     index = Index.load(repository.at())
     assert all(index.live_groups()[f"g{seed}"] == 3 for seed in range(20, 34))
