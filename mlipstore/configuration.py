@@ -65,7 +65,10 @@ class Configuration:
 
     @classmethod
     def from_ase(cls, atoms: Atoms, group: str = "", source: str = "", frame: int = 0) -> Configuration:
-        """Take cell, positions and the results of an attached calculator (ASE units, nothing converted)."""
+        """Take cell, positions and the results of an attached calculator (ASE units, nothing converted).
+
+        Where it has no magnetic moments or charges, the initial ones are taken.
+        """
         results: dict[str, Any] = dict(atoms.calc.results) if atoms.calc is not None else {}
         energy = results.get("energy")
         stress = results.get("stress")
@@ -74,12 +77,12 @@ class Configuration:
             stress = np.asarray(stress, float)
             if stress.shape == (3, 3):
                 stress = voigt(stress)
-        spin = results.get("magmoms")
+        spin = results.get("magmoms", atoms.arrays.get("initial_magmoms"))
         if spin is not None:
             spin = np.asarray(spin, float)
             if spin.ndim == 1:  # collinear moments point along z
                 spin = np.column_stack([np.zeros((len(spin), 2)), spin])
-        charge = results.get("charges")
+        charge = results.get("charges", atoms.arrays.get("initial_charges"))
         return cls(
             numbers=np.asarray(atoms.numbers),
             positions=np.asarray(atoms.positions, float),

@@ -97,8 +97,8 @@ class AseDb:
             info |= {str(k): plain(v) for k, v in data["info"].items()}
         if row.get("free_energy") is not None:
             info["free_energy"] = plain(row.free_energy)
-        spin = row.get("magmoms")
-        charge = row.get("charges")
+        spin = row.get("magmoms", row.get("initial_magmoms"))
+        charge = row.get("charges", row.get("initial_charges"))
         return Configuration(
             numbers=known_numbers(row.numbers, path, frame),
             positions=np.array(row.positions, float) * length,

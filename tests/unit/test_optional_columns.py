@@ -15,6 +15,8 @@ from mlipstore import portions
 from mlipstore.configuration import Batch, Configuration
 from mlipstore.index import Index, read_batch, segments
 from mlipstore.ingest import ingest
+from mlipstore.readers import reader_for
+from mlipstore.reading import ReadOptions, ReadReport
 from mlipstore.store import Repository
 
 from ..robustness.content import content, differences
@@ -73,3 +75,35 @@ def test_a_configuration_without_has_none_beside_one_with() -> None:
     assert batch[1].spin is not None and batch[1].charge is not None
     joined = Batch.concatenate([Batch.from_configurations([one()]), batch])
     assert joined[0].spin is None and joined[2].spin is not None
+
+
+@pytest.mark.parametrize("vectors", [False, True], ids=["collinear", "vectors"])
+@pytest.mark.parametrize("computed", [(), ("magmoms",), ("charges",), ("magmoms", "charges")], ids="-".join)
+def test_every_format_of_ase_gives_the_same_configuration(
+    computed: tuple[str, ...], vectors: bool, tmp_path: Path
+) -> None:
+    """Initial moments and charges are taken where the calculator has none; another state is another configuration."""
+    hashes = []
+    for state in (1.0, -1.0):
+        moments = state * np.array([[0.5, 0.25, 2.0], [0, 0, -1.5]]) if vectors else state * np.array([2.0, -1.5])
+        atoms = Atoms("FeO", [[0, 0, 0], [2, 0, 0]], cell=[4, 4, 4], pbc=True)
+        atoms.set_initial_magnetic_moments(moments)
+        atoms.set_initial_charges(state * np.array([1.0, -1.0]))
+        results = {"magmoms": 0.75 * moments, "charges": state * np.array([0.5, -0.5])}
+        atoms.calc = SinglePointCalculator(
+            atoms, energy=-1.0, forces=np.zeros((2, 3)), **{k: results[k] for k in computed}
+        )
+        found = []
+        for name in ("a.xyz", "a.traj", "a.db", "a.json"):
+            path = tmp_path / f"{state}{name}"
+            write(path, atoms)
+            _, reader = reader_for(path, ReadOptions())
+            (c,) = reader.read(path, ReadReport(), path)
+            found.append(c)
+        expected = results["magmoms"] if "magmoms" in computed else moments
+        for c in found:
+            np.testing.assert_array_equal(c.spin if vectors else c.spin[:, 2], expected)
+            assert c.charge.tolist() == ([0.5 * state, -0.5 * state] if "charges" in computed else [state, -state])
+        assert len({(c.uid(), c.geometry()) for c in found}) == 1
+        hashes.append(found[0].geometry())
+    assert hashes[0] != hashes[1]
