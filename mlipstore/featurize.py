@@ -82,6 +82,12 @@ class _Task:
     device: str = "cpu"
 
 
+def no_configurations(repository: Repository) -> SettingsError:
+    """The error for a store, or a branch, with nothing in it."""
+    path = str(repository.path)
+    return SettingsError(f"{path} holds no configurations. Run mlipstore ingest {quote(path)} SOURCE first.")
+
+
 def check_elements(snapshot: Snapshot, elements: tuple[str, ...], what: str) -> None:
     """Refuse a descriptor that does not know an element of the store."""
     from ase.data import chemical_symbols
@@ -121,9 +127,7 @@ def featurize(
     todo: dict[str, list[bool]] = {}
     sizes = {s.name: s for s in Index.load(snapshot).live_segments()}
     if not sizes:
-        raise SettingsError(
-            f"{repository.path} holds no configurations. Run mlipstore ingest {quote(str(repository.path))} first."
-        )
+        raise no_configurations(repository)
     _try(snapshot, feature, baseline)
     new = [path for path in _paths(feature, baseline) if not snapshot.exists(path)]
     if feature is not None:

@@ -153,7 +153,8 @@ def prepare(repository: Repository, settings: Fit, ref: str | None = None, check
     if not matrix.segments:
         if settings.where is not None and matrix.index.live_groups():
             raise SettingsError(f"no configuration is selected by where = {settings.where!r}.")
-        raise SettingsError(f"{repository.path} holds no configurations. Run mlipstore ingest first.")
+        how = f"mlipstore ingest {quote(str(repository.path))} SOURCE"
+        raise SettingsError(f"{repository.path} holds no configurations. Run {how} first.")
     allowance = parse_bytes(settings.max_memory) if settings.max_memory else available_bytes()
     solver = registry.make("solvers", settings.solver.type, settings.solver.settings)
     biggest, leaves = max(s.n_atoms for s in matrix.segments), len(passes.leaves(matrix))

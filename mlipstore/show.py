@@ -29,7 +29,7 @@ def show(repository: Repository, name: str | None = None, ref: str | None = None
     :raises UnknownNameError: there is no such thing
     """
     if name is not None and ":" in name:
-        before, _, path = name.partition(":")
+        before, _, path = name.rpartition(":")  # the last one: a time has some of its own
         if before and ref is not None:
             raise SettingsError(f"{name!r} and --ref {ref} name two versions. Give one of them.")
         snapshot = repository.at(before or ref)

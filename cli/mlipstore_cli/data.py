@@ -146,6 +146,7 @@ def _by_name(given: str, settings: list[str], repository: Repository) -> RunFile
 
     from mlipstore import registry
     from mlipstore.errors import SettingsError
+    from mlipstore.featurize import no_configurations
     from mlipstore.runs.runfile import RunFile
     from mlipstore.show import elements
 
@@ -156,7 +157,10 @@ def _by_name(given: str, settings: list[str], repository: Repository) -> RunFile
         except tomllib.TOMLDecodeError:
             table[key] = value  # a bare word is text
     if any(f.name == "elements" for f in fields(registry.get("descriptors", given))):
-        table.setdefault("elements", elements(repository.at()))
+        there = elements(repository.at())
+        if not there:
+            raise no_configurations(repository)
+        table.setdefault("elements", there)
     try:
         return RunFile.from_dict({"descriptor": table}, f"--descriptor {given}")
     except SettingsError as e:

@@ -41,7 +41,7 @@ def verify(
             f"{counted(report.files, 'file')} · {human(report.bytes)} · {counted(report.versions, 'version')} · "
             f"{counted(report.configurations, 'configuration')}: {'whole' if report.sound else 'DAMAGED'}"
         )
-        if report.orphans:
+        if report.orphans and report.sound:  # what cannot be read now may need them
             say(
                 f"{counted(report.orphans, 'file')} ({human(report.orphan_bytes)}) that no version needs  -> "
                 f"mlipstore gc {quote(store)}"

@@ -30,7 +30,7 @@ MOST_TERMS, MOST_LEVELS = 100, 150
 LONGEST_NAME = 200
 COMPARISONS = ("==", "!=", "<=", ">=", "<", ">")
 _TESTS = {"or", "and", "not", "compare", "in", "like", "missing"}
-WORDS = ("and", "or", "not", "in", "like", "is", "missing", "true", "false")
+WORDS = ("and", "or", "not", "in", "like", "is", "missing", "true", "false", "True", "False")
 _TOKEN = re.compile(
     r"""(?P<space>\s+)|(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?![\w.]))"""
     r"""|(?P<text>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|(?P<name>[^\W\d]\w*(?:\.(?:\w+|"[^"\\]*"))*)"""
@@ -267,8 +267,8 @@ class _Parser:
         if token.kind == "text":
             self.i += 1
             return Node("constant", re.sub(r"\\(.)", r"\1", token.text[1:-1], flags=re.DOTALL), at=at)
-        if self.word("true", "false"):
-            return Node("constant", token.text == "true", at=at)
+        if self.word("true", "false", "True", "False"):
+            return Node("constant", token.text.lower() == "true", at=at)
         if token.kind == "name" and token.text not in WORDS:
             self.i += 1
             if len(token.text) > LONGEST_NAME:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 import numpy as np
@@ -30,13 +31,16 @@ def mend(place: Place, objects: Objects, where: str, report: Report, source: str
     remote = source or Config.load(objects).remote
     with locked(place):
         if remote:
-            _fetch(objects_at(place_of(remote)), objects, remote, report, out)
+            there = objects_at(place_of(remote))
+            _fetch(there, objects, remote, report, out)
+            _fetch_tags(there, objects, remote, report, out)
         now = Report(where)
         found = check_files(objects, where, now)
         for problem in now.problems:
             if problem.file.startswith("seals/"):
                 _seal_anew(objects, problem.file.partition("/")[2], where, out)
         _go_back(objects, where, now, out)
+        _let_go(objects, where, now, out)
     if Repository.exists(place):
         now = Report(where)
         found = check_files(objects, where, now)
@@ -68,6 +72,31 @@ def _fetch(there: Objects, here: Objects, remote: str, report: Report, out: list
         except MlipstoreError:
             continue
         out.append(f"{problem.file} fetched from {remote}")
+
+
+def _fetch_tags(there: Objects, here: Objects, remote: str, report: Report, out: list[str]) -> None:
+    """Tags that name nothing, from a copy: they never move, so that its tag of that name is the same."""
+    for problem in report.problems:
+        if not problem.file.startswith("refs/tag."):
+            continue
+        try:
+            data = there.get(problem.file)
+            id_ = parse_ref(problem.file, data, remote)
+            parse_snapshot(f"snapshots/{id_}", here.get(f"snapshots/{id_}"), remote)
+            here.put(problem.file, data)
+        except MlipstoreError:
+            continue
+        out.append(f"{problem.file} fetched from {remote}")
+
+
+def _let_go(objects: Objects, where: str, report: Report, out: list[str]) -> None:
+    """Take away tags that name nothing: while they are there, nothing can be copied or cleaned."""
+    for problem in report.problems:
+        if problem.severity == VERSION and problem.file.startswith("refs/tag."):
+            name = problem.file.split("/")[1].partition(".")[2]
+            objects.delete(problem.file)
+            again = shlex.join(["mlipstore", "tag", where, name])
+            out.append(f"tag {name}, which named no version, is gone: {again} --ref VERSION gives the name again")
 
 
 def _sealed_by(objects: Objects, versions: list[str], key: str) -> Digest | None:

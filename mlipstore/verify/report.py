@@ -34,6 +34,10 @@ class Problem:
             return "nothing that is read depends on it"
         if self.severity == DERIVED:
             return "--repair removes it, so that it is made again (the index at once, rows and factors by the next run)"
+        if self.file.startswith("refs/tag."):
+            return "--repair --from COPY fetches the file; without a copy --repair takes the name away: give it again"
+        if self.file.startswith("refs/"):
+            return "--repair lets the branch name the newest version that is whole"
         if self.severity == VERSION:
             return "--repair --from COPY fetches the file; without a copy --repair goes back to the last whole version"
         return "--repair --from COPY fetches the file from another copy of the store"

@@ -167,6 +167,26 @@ def test_the_newest_version_is_lost(fresh: Fresh) -> None:
     assert Repository.open(store).find() == before
 
 
+def test_a_tag_that_names_nothing(fresh: Fresh, tmp_path: Path) -> None:
+    """A copy brings it back; without one its name is free again, and the store can be copied and cleaned."""
+    store = Path(fresh().path)
+    ref = next((store / "refs").glob("tag.*")) / "ref.json"
+    clone(store, tmp_path / "copy.mlip")
+    before = ref.read_bytes()
+    ref.write_bytes(b"")
+    with pytest.raises(DamagedStoreError, match="it names no version"):
+        gc(Repository.open(store))
+    report = verify(store, repair=True, source=str(tmp_path / "copy.mlip"))
+    assert report.sound and ref.read_bytes() == before
+    ref.write_bytes(b"")
+    report = verify(store, repair=True)
+    name = ref.parent.name.partition(".")[2]
+    assert report.sound and f"mlipstore tag {store} {name} --ref VERSION" in report.repaired[0]
+    assert Repository.open(store).tags() == {}
+    Repository.open(store).tag(name)
+    gc(Repository.open(store))
+
+
 def test_gc_frees_what_nobody_needs(fresh: Fresh, tmp_path: Path) -> None:
     """A dry run says how much; old versions go if asked, tags and all content stay; then verify is clean."""
     repository = fresh()

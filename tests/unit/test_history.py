@@ -210,6 +210,7 @@ def test_any_group_and_array_of_any_version(repository: Repository) -> None:
     array = show(repository, f"{before}:index/state")
     assert (array["shape"], array["first"]) == ([40], [0] * 5)
     assert len(show(repository, ":index/uid")["first"][0]) == 64
+    assert show(repository, "2999-12-31T23:59:00Z:index/state")["snapshot"] == repository.at().id
     assert 1 in repository.at().read("index/state")
     assert show(repository, "main:waves")["kind"] == "feature"
     for name, words in (

@@ -107,6 +107,7 @@ UID = [made(i).uid().hex() for i in range(12)]
         ("segment == '0000000000000001'", [4, 5, 6, 7]),
         ("n_atoms in (2, 4)", [0, 2, 3, 5, 6, 8, 9]),
         ("  true  ", list(range(11))),
+        ("(n_atoms > 0) == True and not False", list(range(11))),
         ("1 < 2", list(range(11))),
         ("note is missing", list(range(11))),
         ("1e300 * 1e300 * n_atoms > 5", list(range(11))),

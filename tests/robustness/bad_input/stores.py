@@ -146,6 +146,11 @@ def featurize_an_empty_store(p: Place) -> Words:
     return ["featurize", p.folder / "empty.mlip", "-d", p.settings]
 
 
+@case(2, "holds no configurations", "ingest")
+def featurize_an_empty_store_by_settings(p: Place) -> Words:
+    return [*featurize_an_empty_store(p)[:2], "-d", "snap", "--set", "rcutfac=4.7"]
+
+
 @case(2, "no features", "featurize")
 def fit_before_featurize(p: Place) -> Words:
     return ["fit", _ingested(p), "-c", p.settings]
