@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from mlipstore import passes, registry
 from mlipstore.configuration import Batch
@@ -19,8 +20,9 @@ from mlipstore.executors.serial import Serial
 from mlipstore.featurize import featurize
 from mlipstore.fit import Problem, accumulate, confirm, evaluate, fit, prepare
 from mlipstore.index import write_segment
-from mlipstore.metrics import KINDS
+from mlipstore.metrics import ALL, KINDS, Entry
 from mlipstore.runs.runfile import Fit
+from mlipstore.solve.factor import Factor
 from mlipstore.store import Repository
 from tests import snap_store
 
@@ -87,7 +89,41 @@ def test_a_triangle_that_does_not_stand_for_the_rows_is_an_error(problem: Proble
     errors = evaluate(problem, solution.coefficients)
     confirm(factor, solution, errors)
     with pytest.raises(ComputeError, match="does not stand for the rows"):
-        confirm(factor, replace(solution, residual_norm=1.1 * solution.residual_norm), errors)
+        confirm(factor, replace(solution, residual_norm=(1 + 2e-6) * solution.residual_norm), errors)
+
+
+@pytest.mark.parametrize("solver", ["svd", "qr", "ridge"])
+@pytest.mark.parametrize("noise", [0.0, 1e-9, 1.0], ids="noise {:g}".format)
+@pytest.mark.parametrize("kind", ["plain", "alike", "weights", "columns", "few rows", "single precision"])
+def test_rounding_is_no_difference(kind: str, noise: float, solver: str) -> None:
+    """Weights over 12 decades, columns over 16, columns nearly the same; a row that is lost is a difference."""
+    rng = np.random.default_rng(0)
+    N, M = (100 if kind == "few rows" else 3000), 120
+    A = rng.normal(size=(N, M))
+    if kind != "plain":  # columns that are nearly the same
+        A = np.exp(-20 * (rng.uniform(size=(N, 1)) - np.linspace(0, 1, M)) ** 2) * rng.uniform(0.5, 2, (N, 1))
+    w = np.repeat(10.0 ** rng.uniform(-6, 6, 20), N // 20) if kind == "weights" else np.ones(N)
+    A *= 10.0 ** rng.uniform(-8, 8, M) if kind == "columns" else 1.0
+    if kind == "single precision":
+        A = A.astype(np.float32).astype(float)
+    b = A @ (rng.normal(size=M) / np.linalg.norm(A, axis=0)) + noise * rng.normal(size=N)
+    factor = Factor(M, 1)
+    for rows in np.array_split(np.arange(N), 3):
+        part = Factor(M, 1)
+        part.update(w[rows, None] * A[rows], w[rows] * b[rows])
+        factor.merge(part)
+    solution = registry.make("solvers", solver, {"alpha": 1e-6} if solver == "ridge" else {}).solve(factor)
+    r = w * (b - A @ solution.coefficients)
+    confirm(factor, solution, [_entry(r)])
+    if noise == 1.0 and kind == "plain":  # a row of a fifth of the usual residual, one of 3,000
+        lost = r.copy()
+        lost[np.argmin(np.abs(np.abs(r) - 0.2 * np.sqrt(np.mean(r**2))))] = 0.0
+        with pytest.raises(ComputeError, match="does not stand for the rows"):
+            confirm(factor, solution, [_entry(lost)])
+
+
+def _entry(r: NDArray[np.float64]) -> Entry:
+    return Entry(ALL, "train", "force", True, len(r), 0.0, float(np.sqrt(np.mean(r**2))), 0.0, 0.0)
 
 
 def test_a_fit_that_is_small_starts_no_workers(store: Path) -> None:
