@@ -32,13 +32,13 @@ def at_work(objects: Objects) -> Iterator[None]:
 
     with suppress(StoreError):  # where a lease cannot be written nothing can: writing itself says why
         tell()
-    with renewed(tell):
-        try:
+    try:
+        with renewed(tell):
             yield
-        finally:
-            given_up(mine)
-            with suppress(StoreError):
-                objects.delete(key)
+    finally:
+        given_up(mine)
+        with suppress(StoreError):
+            objects.delete(key)
 
 
 def oldest(objects: Objects) -> float | None:
@@ -89,10 +89,10 @@ def claim(objects: Objects, name: str) -> Iterator[bool]:
     if not got:
         yield False
         return
-    with renewed(renew):
-        try:
+    try:
+        with renewed(renew):
             yield True
-        finally:
-            given_up(mine)
-            with suppress(StoreError):
-                objects.delete(key)
+    finally:
+        given_up(mine)
+        with suppress(StoreError):
+            objects.delete(key)

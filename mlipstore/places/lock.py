@@ -29,6 +29,8 @@ LOCK_FILE = "mlipstore.lock"
 EXPIRES = 60.0
 #: Seconds until somebody else's lock is given up on.
 PATIENCE = 900.0
+#: Seconds that a last renewal is waited for, which takes long where the server is gone.
+_LAST = 15.0
 
 
 @contextmanager
@@ -60,14 +62,14 @@ def object_lock(objects: Objects, where: str) -> Iterator[None]:
             raise StoreError(f"{where}: {_who(found[0])} has been writing for a long time. Try again later.")
         time.sleep(waited * random.uniform(0.5, 1.5))
         waited = min(1.0, 1.5 * waited)
-    with renewed(lambda: _renew(objects, mine)):
-        try:
+    try:
+        with renewed(lambda: _renew(objects, mine)):
             yield
-        finally:
-            given_up(mine)
-            found = objects.versioned(LOCK_FILE)
-            if found is not None and mine["nonce"] in _read(found[0]).values():
-                objects.delete(LOCK_FILE)
+    finally:
+        given_up(mine)
+        found = objects.versioned(LOCK_FILE)
+        if found is not None and mine["nonce"] in _read(found[0]).values():
+            objects.delete(LOCK_FILE)
 
 
 def _renew(objects: Objects, mine: dict[str, Any]) -> None:
@@ -78,7 +80,10 @@ def _renew(objects: Objects, mine: dict[str, Any]) -> None:
 
 @contextmanager
 def renewed(renew: Any, every: float = EXPIRES / 4) -> Iterator[None]:
-    """Call ``renew`` now and then while the block runs; what it raises is left to the next time."""
+    """Call ``renew`` now and then while the block runs; what it raises is left to the next time.
+
+    A call that is under way when the block ends is waited for, or what it writes would come after its removal.
+    """
     done = threading.Event()
 
     def work() -> None:
@@ -94,6 +99,7 @@ def renewed(renew: Any, every: float = EXPIRES / 4) -> Iterator[None]:
         yield
     finally:
         done.set()
+        thread.join(_LAST)
 
 
 # ----------------------------------------------------------------- who holds it
