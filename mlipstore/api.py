@@ -20,6 +20,7 @@ from .export import ExportResult, export
 from .export_data import DataExport, export_data
 from .features import Feature, StoredBaseline, aliases
 from .featurize import FeaturizeResult, featurize
+from .files import require_free
 from .fit import FitResult, fit, prepare
 from .ingest import IngestResult, ingest
 from .kept.compute import FactorResult, factor
@@ -231,8 +232,15 @@ class Store:
         """Calibrate the predicted deviations of a model, see :func:`mlipstore.kept.uncertainty.uncertainty`."""
         return uncertainty(self.repository, model, folds, self.ref, command="Store.uncertainty")
 
-    def select(self, model: str, *sources: str | Path, number: int = 10, **options: Any) -> SelectResult:
-        """Which new configurations to label, see :func:`mlipstore.kept.select.select`; it has the options, too."""
+    def select(
+        self, model: str, *sources: str | Path, number: int = 10, force: bool = False, **options: Any
+    ) -> SelectResult:
+        """Which new configurations to label, see :func:`mlipstore.kept.select.select`; it has the options, too.
+
+        :param force: replace the file ``output`` if it is there
+        :raises SettingsError: it is, and is not to be replaced
+        """
+        _require_free(options.get("output"), force)
         return select(self.repository, model, sources, number, ref=self.ref, **options)
 
     def outliers(self, model: str, number: int = 20, by: str = "residual") -> OutliersResult:
@@ -279,19 +287,27 @@ class Store:
         format: str | None = None,
         zero_stress: str = "missing",
         executor: Executor | None = None,
+        force: bool = False,
         **options: Any,
     ) -> PredictResult:
-        """See :func:`mlipstore.predict.predict`; ``options`` are those of :class:`mlipstore.reading.ReadOptions`."""
+        """See :func:`mlipstore.predict.predict`; ``options`` are those of :class:`mlipstore.reading.ReadOptions`.
+
+        :param force: replace the file ``output`` if it is there
+        :raises SettingsError: it is, and is not to be replaced
+        """
+        _require_free(output, force)
         return predict(self.model(model), source, output, ReadOptions(**options), format, zero_stress, executor)
 
     def export(self, model: str, prefix: str | Path | None = None, format: str = "lammps-snap",
-               check: int = 20) -> ExportResult:  # fmt: skip
-        """See :func:`mlipstore.export.export`."""
-        return export(self.repository, model, format, prefix, check, self.ref)
+               check: int = 20, force: bool = False) -> ExportResult:  # fmt: skip
+        """See :func:`mlipstore.export.export`; files that are there are replaced with ``force`` only."""
+        return export(self.repository, model, format, prefix, check, self.ref, force)
 
-    def export_data(self, format: str, output: str | Path | None = None, where: str | None = None) -> DataExport:
+    def export_data(
+        self, format: str, output: str | Path | None = None, where: str | None = None, force: bool = False
+    ) -> DataExport:
         """Configurations in another format, see :func:`mlipstore.export_data.export_data`."""
-        return export_data(self.repository, format, output, where, self.ref)
+        return export_data(self.repository, format, output, where, self.ref, force=force)
 
     @property
     def card(self) -> dict[str, Any]:
@@ -339,3 +355,9 @@ def _computed(
             tables["baseline"] = dict(baseline)
         return resolve(RunFile.from_dict(tables))
     return resolve(load_run(settings))
+
+
+def _require_free(output: str | Path | None, force: bool) -> None:
+    """Before any work is done for it."""
+    if output is not None and not force:
+        require_free(Path(output))

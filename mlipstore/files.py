@@ -36,7 +36,7 @@ def require_free(path: Path) -> None:
     :raises SettingsError: something is; it can be replaced by ``--force``
     """
     if path.exists() or path.is_symlink():
-        raise SettingsError(f"{path} exists. Choose another name, or --force to replace it.")
+        raise SettingsError(f"{path} exists. Choose another name, or --force (force=True in Python) to replace it.")
 
 
 def unwritable(path: Path, error: OSError) -> StoreError:

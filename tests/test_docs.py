@@ -293,6 +293,17 @@ def test_example_plugins_as_files(small_store: Path, tmp_path: Path) -> None:
     assert (store.model("first").coefficients >= 0).all()
     result = store.export("first", tmp_path / "copper", format="json-model")
     assert result.check["ok"] and json.loads(result.files[0].read_text())["constants"].keys() == {"Cu"}
+    for write in (
+        lambda **force: store.export("first", tmp_path / "copper", format="json-model", **force),
+        lambda **force: store.export_data("extxyz", tmp_path / "cu.xyz", **force),
+        lambda **force: store.predict("first", tmp_path / "cu.xyz", tmp_path / "cu.predicted.xyz", **force),
+    ):
+        write(force=True)
+        before = {p: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()}
+        with pytest.raises(MlipstoreError, match=r"exists.*force=True in Python"):
+            write()
+        assert before == {p: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()}
+        write(force=True)
     assert store.replay("first").equal
     with pytest.raises(MlipstoreError, match="Did you mean 'cutoff'"):
         registry.make("descriptors", "pair-powers", {"elements": ["Cu"], "cutof": 3.0})

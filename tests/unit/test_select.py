@@ -251,6 +251,8 @@ def test_the_command_and_its_file(fitted: Repository, new: Path, tmp_path: Path)
     assert run("select", fitted.path, "too", new).code == 2
     picks = Store(fitted).select("two", new, number=4, method="max-variance").picks
     assert len(picks) == 4
+    with pytest.raises(SettingsError, match=r"picks\.xyz exists"):
+        Store(fitted).select("two", new, output=tmp_path / "picks.xyz")
 
 
 def test_undetermined_directions_come_first() -> None:
