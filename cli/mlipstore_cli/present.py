@@ -7,6 +7,7 @@ import math
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -269,6 +270,8 @@ class RunObserver:
         elif stage == "export":
             for export in result:
                 show_export(export)
+            if self.settings.export.prefix is None:
+                say(f"  in {Path.cwd()} (prefix in [export] says where else)")
         else:
             emit_paths(result, False)
         sys.stdout.flush()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from mlipstore_cli.present import RunObserver
 
 from mlipstore.configuration import Batch, Configuration
-from mlipstore.export import smallest
+from mlipstore.export import ExportResult, smallest
+from mlipstore.runs.runfile import RunFile
 
 
 def cells(*symbols: str) -> Batch:
@@ -34,3 +38,12 @@ def test_a_check_takes_small_configurations_of_every_element(
     given: tuple[str, ...], atoms: int, expected: list[str]
 ) -> None:
     assert smallest(cells(*given), atoms).source.tolist() == expected
+
+
+@pytest.mark.parametrize("prefix", [None, "out/Ta"], ids=["here", "there"])
+def test_a_run_says_where_it_wrote(prefix: str | None, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = RunFile.from_dict({"store": "a.mlip", "export": {} if prefix is None else {"prefix": prefix}})
+    RunObserver(settings, False, False).tell("export", [ExportResult([Path(f"{prefix or 'Ta'}.snapcoeff")])])
+    said = capsys.readouterr().out
+    assert f"{prefix or 'Ta'}.snapcoeff" in said
+    assert (f"in {Path.cwd()} (prefix" in said) == (prefix is None)
