@@ -31,7 +31,7 @@ from .icefiles.seals import check_snapshot, try_to_seal
 from .layout import FORMAT_VERSION, GROUPS, ArraySpec
 from .leases import at_work
 from .locks import LOCK_FILE, locked
-from .places import Place, place_of
+from .places import Place, Remote, place_of
 from .places.steady import Steady, steadily
 from .places.storage import configuration, storage_of
 from .snapshot import Snapshot
@@ -116,6 +116,8 @@ class Repository(Branches):
         if not made and not (isinstance(place, Path) and place.exists()):
             near = nearest(place.name, _beside(place)) if isinstance(place, Path) else ""
             how = f"mlipstore ingest {quote(str(place))} SOURCE makes one."
+            if isinstance(place, Remote) and place.scheme != "s3":
+                how = "Check the address."
             raise StoreNotFoundError(f"there is no store at {place}. {near}{how}")
         if not made:
             raise StoreError(f"{place} is not a store{_what_else(place)}")

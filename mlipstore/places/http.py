@@ -21,6 +21,8 @@ _CONNECT, _FIRST_TRIES, _FIRST_PAUSE = 5, 3, 0.5
 _GONE = 30.0
 #: Larger than any file of a store; a server that never ends is refused.
 _LARGEST = 8 << 30
+#: What stays in the path of a request: an address may be escaped already, or have spaces and letters such as ü.
+_AS_IT_IS = "/%:@!$&'()*+,;=~"
 #: Branches and tags, for servers that list nothing.
 REF_LIST = "refs.json"
 
@@ -150,7 +152,8 @@ class Web(Objects):
         for _ in range(_REDIRECTS):
             parts = urlsplit(url)
             connection = self._connection(parts.scheme, parts.netloc)
-            connection.request(method, parts.path or "/", headers={"User-Agent": "mlipstore", **headers})
+            target = quote(parts.path or "/", _AS_IT_IS) + (f"?{parts.query}" if parts.query else "")
+            connection.request(method, target, headers={"User-Agent": "mlipstore", **headers})
             answer = connection.getresponse()
             said = {k.lower(): v for k, v in answer.getheaders()}
             data = answer.read(_LARGEST)

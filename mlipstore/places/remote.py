@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from ..errors import StoreError, nearest
 
@@ -58,7 +58,8 @@ class Remote:
     @property
     def name(self) -> str:
         """The last part, which a clone is called by."""
-        return PurePosixPath(self.path).name or self.host
+        path = self.path if self.scheme == "s3" else unquote(self.path)
+        return PurePosixPath(path).name or self.host
 
     def absolute(self) -> Remote:
         """Itself, as a folder would give its full path."""

@@ -38,13 +38,13 @@ class Config:
         objects.put(CONFIG_FILE, json.dumps(asdict(self), indent=2).encode())
 
 
-def remote_of(objects: Objects, given: str | None, where: str) -> str:
+def remote_of(objects: Objects, given: str | None, where: str, verb: str) -> str:
     """The address that was given, or the one that is remembered.
 
     :raises StoreError: there is neither
     """
     remote = given or Config.load(objects).remote
     if not isinstance(remote, str) or not remote:
-        how = f"mlipstore pull {quote(where)} REMOTE"
+        how = f"mlipstore {verb} {quote(where)} REMOTE"
         raise StoreError(f"{where} does not know where it came from. Say it: {how}.")
     return remote

@@ -159,7 +159,7 @@ def push(
     """
     repository = Repository.open(store, branch)
     here, where = repository.objects, str(repository.path)
-    goal = _absolute(place_of(remote_of(here, remote, where)))
+    goal = _absolute(place_of(remote_of(here, remote, where, "push")))
     there, named = objects_at(goal), str(goal)
     there.require_safe_writes()
     mine, theirs = Refs.read(here, where), Refs.read(there, named)
@@ -243,7 +243,7 @@ def pull(
     """
     repository = Repository.open(store)
     here, where = repository.objects, str(repository.path)
-    origin = _absolute(place_of(remote_of(here, remote, where)))
+    origin = _absolute(place_of(remote_of(here, remote, where, "pull")))
     there, named = objects_at(origin), str(origin)
     if Config.load(here).part.get("version") and named == Config.load(here).remote:
         raise StoreError(f"{where} is a part of {named}, without its history. Clone it anew to get what came since.")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import http.client
 import multiprocessing
+import shutil
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -219,8 +221,12 @@ def test_a_store_behind_a_web_server(fresh: Callable[..., Repository]) -> None:
         assert [c.id for c in there.log()] == [c.id for c in Repository.open(store).log()]
         with pytest.raises(StoreError, match="can only be read"), there.transaction("no", {}, exclusive=True):
             pass
-        with pytest.raises(StoreNotFoundError, match="no store at"):
+        with pytest.raises(StoreNotFoundError, match=r"no store at .*/other\.mlip\. Check the address"):
             Repository.open(f"{url}/other.mlip")
+        odd = shutil.copytree(store, store.parent / "our störe 1.mlip")
+        for name in (odd.name, quote(odd.name)):  # as it is written, and as it is copied from a browser
+            place = place_of(f"{url}/{name}")
+            assert Repository.open(str(place)).find() == there.find() and place.name == odd.name
 
 
 def test_a_web_server_that_lists_nothing(fresh: Callable[..., Repository], monkeypatch: pytest.MonkeyPatch) -> None:
