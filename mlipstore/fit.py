@@ -230,22 +230,22 @@ def compute(
     return result, factor
 
 
-def confirm(factor: Factor, solution: Solution, errors: list[Entry], relative: float = 1e-6) -> None:
+def confirm(factor: Factor, solution: Solution, errors: list[Entry], labels: float = 0.0) -> None:
     """The residual norm that the triangle gives and that of the rows themselves are the same.
 
     Rounding in the triangle and in ``b - A x`` changes the norm by a multiple of eps s, where ``s = sum_j |a_j| |x_j| +
     |b|``, whatever the condition (Higham 2002, Accuracy and Stability of Numerical Algorithms, th. 19.4: column by
     column). It is less than 0.3 eps s for weights over 12 decades, rows in single precision, more columns than rows.
 
-    :param relative: difference that is let pass besides 100 eps s
+    :param labels: what ``|b|`` is at least, where b was made in the factor out of terms larger than itself
     :raises ComputeError: they differ by more than rounding
     """
     x, M = solution.coefficients, factor.n_columns
     R = factor.R
     seen = sum(e.n * e.rmse**2 for e in errors if e.weighted and e.n and (e.group, e.split) == (ALL, "train")) ** 0.5
-    size = np.linalg.norm(R[:, :M], axis=0) @ np.abs(x) + np.linalg.norm(R[:, M:])
+    size = np.linalg.norm(R[:, :M], axis=0) @ np.abs(x) + max(float(np.linalg.norm(R[:, M:])), labels)
     rounding = float(np.finfo(float).eps * size)
-    if abs(seen - solution.residual_norm) > relative * solution.residual_norm + 100 * rounding:
+    if abs(seen - solution.residual_norm) > 1e-6 * solution.residual_norm + 100 * rounding:
         raise ComputeError(
             f"the triangular factor does not stand for the rows: the weighted residual norm is "
             f"{solution.residual_norm:.9g} by the factor and {seen:.9g} by the rows. Nothing was stored. This is an "

@@ -43,6 +43,9 @@ class FactorProblem:
         self.n_columns = matrix.n_columns
         self.target = kept.target(matrix.shifts, problem.baseline is not None)
         self._code = {name: i for i, name in enumerate(table.groups)}
+        self._made_of = np.flatnonzero(self.target)
+        #: weighted squares of those columns, of the rows that were accumulated last
+        self._squares = np.zeros(len(self._made_of))
         self._hold = _bytes(kept) < _HELD * problem.plan.allowance
 
     def trapezoids(self, leaf: Leaf) -> Iterator[tuple[Key, F8]]:
@@ -71,6 +74,11 @@ class FactorProblem:
             out[K, K] = np.linalg.norm(b[K:])
         return out
 
+    @property
+    def labels(self) -> float:
+        """Norm of what the targets were made of: labels as they are in the data, shifts, baseline."""
+        return float(np.abs(self.target[self._made_of]) @ np.sqrt(self._squares))
+
     def accumulate(self, progress: Progress | None = None) -> Factor:
         """The factor of the weighted training rows.
 
@@ -78,6 +86,7 @@ class FactorProblem:
         """
         if not self.kept.leaves:
             raise no_rows()
+        self._squares[:] = 0.0
         tree = ReductionTree(len(self.kept.leaves))
         for i, leaf in enumerate(self.kept.leaves):
             tree.add(i, self._leaf_factor(leaf))
@@ -97,6 +106,7 @@ class FactorProblem:
             w = self.weight(key)
             if key.split != TRAIN or w == 0.0:
                 continue
+            self._squares += w**2 * np.square(R[:, self._made_of]).sum(axis=0)
             S = self.problem_of(R)
             if len(S) <= self.n_columns:  # hardly any rows: cheaper as they are
                 few.append(w * S)
@@ -197,8 +207,7 @@ def compute_from_factors(
         solution = solve(problem.problem, factor)
         x = solution.coefficients
         errors = evaluate(problem.problem, x, progress) if full else problem.errors(x, progress)
-        # kept factors hold labels as they are in the data, whose rounding may exceed what is left after shifts
-        confirm(factor, solution, errors, relative=1e-3)
+        confirm(factor, solution, errors, problem.labels)
     result = finished(problem.problem, factor, solution, errors)
     result.rows_not_kept = sum(problem.kept.sizes[leaf.segment].rows for leaf in problem.kept.left_out)
     result.seconds = time.perf_counter() - began

@@ -81,6 +81,20 @@ def test_a_fit_from_factors_is_the_streamed_fit(kept: Repository, settings: Fit)
     compare(kept, settings)
 
 
+def test_rounding_of_large_energies_is_no_difference(tmp_path: Path) -> None:
+    """All-electron energies, of which shifts leave what a few configurations fit to the last digit."""
+    atoms = configurations(40, 3)
+    for each in atoms:
+        if "energy" in each.calc.results:
+            each.calc.results["energy"] -= 535_000.77 * len(each)
+    repository = Repository.create(tmp_path / "a.mlip")
+    add(repository, tmp_path, atoms)
+    shifts = {"Ta": 535_000.77, "W": 535_000.77}
+    settings = Fit(default=GroupSettings(energy=100.0, force=0.0, stress=0.0, train=2), element_shifts=shifts)
+    factor(repository, settings)
+    assert fit_from_factors(repository, settings).residual_norm < 1e-4
+
+
 def test_stiff_weights_keep_the_small_rows(kept: Repository) -> None:
     """Stress rows 3e5 times heavier than energies, which alone fix the constants: no worse than all rows at once."""
     settings = replace(PLAIN, stress_weight_unit="bar")
