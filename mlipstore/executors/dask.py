@@ -11,10 +11,12 @@ from __future__ import annotations
 import logging
 import os
 import queue
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import count
 from typing import Any, TypeVar
 
@@ -44,6 +46,10 @@ _QUIET = {
     "distributed.scheduler.work-stealing-interval": "1s",
 }
 _numbers = count()
+#: Addresses of schedulers that are being closed: a worker that is a thread here cannot be ended, so it ends by itself.
+_closing: set[str] = set()
+#: One cluster starts at a time: Dask imports as it starts, and the environment is changed meanwhile.
+_start_alone = threading.Lock()
 _log = logging.getLogger(__name__)
 
 
@@ -145,10 +151,14 @@ class Dask(Pooled):
     def close(self) -> None:
         while self._running:
             client = self._running.pop()
-            cluster = client.cluster
-            client.close()
-            if cluster is not None:
-                cluster.close()
+            cluster, address = client.cluster, client.scheduler.address
+            _closing.add(address)
+            try:
+                client.close()
+                if cluster is not None:
+                    cluster.close()
+            finally:
+                _closing.discard(address)
 
 
 class _Calls(Pool):
@@ -271,8 +281,17 @@ def _call(function: Callable[[Any], Any], task: Any, number: int = 0) -> Outcome
 
 
 def _subtree(part: Subtree[Any]) -> Packed[Any]:
-    packed: Packed[Any] = _or_raise(_call(run_subtree, part))
+    packed: Packed[Any] = _or_raise(_call(run_subtree, replace(part, function=partial(_unless_closing, part.function))))
     return packed
+
+
+def _unless_closing(function: Callable[[Any], Any], task: Any) -> Any:
+    """A leaf of a subtree, which may be a large part of all the work: nobody waits for the rest of one."""
+    from distributed import get_worker
+
+    if get_worker().scheduler.address in _closing:
+        raise ComputeError(_LOST)
+    return function(task)
 
 
 def _merge(merge: Callable[[Any, Any], Any], left: Packed[Any], right: Packed[Any]) -> Packed[Any]:
@@ -336,7 +355,7 @@ def _start(workers: int) -> Any:
     distributed = _distributed()
     for name in ("distributed", "distributed.nanny", "distributed.scheduler"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # a dead worker is made good, and no news
-    with _starting():
+    with _start_alone, _starting():
         cluster = distributed.LocalCluster(
             n_workers=workers, threads_per_worker=1, processes=workers > 1, memory_limit=0,
             dashboard_address="127.0.0.1:0", silence_logs=logging.CRITICAL,

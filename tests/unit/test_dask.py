@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
+import time
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -47,6 +49,59 @@ def test_one_worker_is_a_thread_of_this_process(monkeypatch: pytest.MonkeyPatch)
         executor.close()
     assert list(executor.map(tasks.square, [3])) == [9]  # started again
     executor.close()
+
+
+_begun: list[int] = []
+
+
+def _leaf(number: int) -> int:
+    """The first one ends when the cluster is being closed."""
+    _begun.append(number)
+    while not module._closing:
+        time.sleep(0.01)
+    return number
+
+
+def test_closing_does_not_wait_for_a_whole_subtree() -> None:
+    """A thread cannot be ended as a process can, and one of four subtrees may take hours."""
+    pytest.importorskip("distributed", reason="needs Dask")
+    _begun.clear()
+    executor = Dask(1)
+    executor.client()
+    ended: list[BaseException] = []
+
+    def reduce() -> None:
+        try:
+            executor.reduce(_leaf, range(400), max)
+        except BaseException as error:  # of whatever kind: the result is not asked for
+            ended.append(error)
+
+    thread = threading.Thread(target=reduce, daemon=True)
+    thread.start()
+    while not _begun and thread.is_alive():
+        time.sleep(0.01)
+    executor.close()
+    thread.join(600)
+    assert len(ended) == 1 and _begun == [0] and not module._closing
+
+
+def test_clusters_start_one_after_another() -> None:
+    pytest.importorskip("distributed", reason="needs Dask")
+    results: list[list[int]] = []
+
+    def work() -> None:
+        executor = Dask(1)
+        try:
+            results.append(list(executor.map(tasks.square, range(3))))
+        finally:
+            executor.close()
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(600)
+    assert results == [[0, 1, 4]] * 3
 
 
 def test_it_is_told_once_and_then_given_up(caplog: pytest.LogCaptureFixture) -> None:
