@@ -259,6 +259,7 @@ def _enter_feature(repository: Repository, feature: Feature, columns: list[Colum
             feature = replace(Feature.load(snapshot, feature.id), storage=feature.storage)
         else:
             feature = replace(feature, alias=free_alias(snapshot, "features", feature.id, feature.alias))
+        tx.message, tx.metadata["feature"] = f"featurize {feature.alias}", feature.alias
         tx.group(path, feature.attributes(columns))
     return feature
 
@@ -273,6 +274,7 @@ def _enter_baseline(repository: Repository, baseline: StoredBaseline, command: s
         if not snapshot.exists(f"baselines/{baseline.id}"):
             alias = free_alias(snapshot, "baselines", baseline.id, baseline.alias)
             baseline = replace(baseline, alias=alias)
+            tx.message, tx.metadata["baseline"] = f"baseline {alias}", alias
             baseline.write_files(tx.group(f"baselines/{baseline.id}", baseline.attributes()))
     return baseline
 

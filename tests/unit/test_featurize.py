@@ -180,6 +180,7 @@ def test_the_same_settings_have_one_id_and_keep_their_alias(repository: Reposito
     other = Feature.of("waves", Waves(), "waves", "float32")
     result = featurize(repository, other, None)
     assert result.feature is not None and result.feature.alias == "waves-2" and other.id != waves().id
+    assert "featurize waves-2" in [c.message for c in repository.log()]
 
 
 def test_float32_rounds_force_rows_only(repository: Repository) -> None:
