@@ -13,8 +13,10 @@ import icechunk
 
 from .errors import MlipstoreError, SettingsError, StoreError, unknown_name
 from .history import check_name
+from .icefiles.files import ref_key
 from .locks import locked
 from .places import ObjectMissing, Objects, Place, objects_at
+from .sharing.refs import lost_refs
 from .store_errors import translate
 
 MAIN = "main"
@@ -74,6 +76,8 @@ class Branches(ABC):
     def delete_tag(self, name: str) -> None:
         """Remove a tag; its name cannot be used again."""
         with self._changing(f"deleting the tag {name!r}"):
+            if self._was_lost("tag", name):
+                return
             if name not in (known := self.tags()):
                 raise unknown_name("tag", name, known)
             self._repository.delete_tag(name)
@@ -90,11 +94,13 @@ class Branches(ABC):
     def delete_branch(self, name: str) -> None:
         """Remove a branch; versions that nothing else leads to go with the next collection of garbage."""
         with self._changing(f"deleting the branch {name!r}"):
+            if name != MAIN and self._was_lost("branch", name):
+                return
             if name not in (known := self.branches()):
                 raise unknown_name("branch", name, known)
             if name in (MAIN, self.branch):
                 raise SettingsError(f"the branch {name!r} is {'needed' if name == MAIN else 'the current one'}.")
-            self._repository.delete_branch(name)
+            remove_branch(self._repository, self.objects, name)
 
     def switch(self, name: str) -> Self:
         """Make a branch the one that commands read and write from now on, for everybody who uses this folder.
@@ -117,12 +123,25 @@ class Branches(ABC):
                 raise
             raise translate(error, str(self.path), what) from error
 
+    def _was_lost(self, kind: str, name: str) -> bool:
+        """Whether a name is one whose file was lost, which is told no more then."""
+        if (key := ref_key(kind, name)) not in lost_refs(self.objects):
+            return False
+        self.objects.remove_emptied(key.rpartition("/")[0])
+        return True
+
     def _require_free(self, name: str) -> None:
         for kind, known in (("tag", self.tags()), ("branch", self.branches())):
             if name in known:
                 raise StoreError(
                     f"{self.path} has a {kind} {name!r} already, at {known[name][:8]}. Choose another name."
                 )
+
+
+def remove_branch(repository: icechunk.Repository, objects: Objects, name: str) -> None:
+    """Remove a branch with its folder, which without its file would be that of a branch that was lost."""
+    repository.delete_branch(name)
+    objects.remove_emptied(f"refs/branch.{name}")
 
 
 def current_branch(place: Place) -> str:

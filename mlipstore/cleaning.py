@@ -21,7 +21,7 @@ from .icefiles.seals import Digest, read_seal, seal
 from .leases import CLAIMS, SKEW, oldest
 from .places import Info, Objects
 from .places.lock import over
-from .sharing.refs import Refs
+from .sharing.refs import Refs, lost_refs
 from .store import Repository
 from .store_errors import translate
 
@@ -182,6 +182,13 @@ class _Needed:
         if "main" not in refs.branches:
             how = f"mlipstore verify {quote(self.where)} says what happened."
             raise StoreError(f"{self.where} has no branch main. {how}")
+        for key in lost_refs(self.objects):
+            kind, _, name = key.split("/")[1].partition(".")
+            raise StoreError(
+                f"{self.where}: the file of the {kind} {name!r} is lost ({key}), and what it led to would be removed. "
+                f"mlipstore verify {quote(self.where)} --repair mends that; if the {kind} was removed on purpose, "
+                f"mlipstore {kind} {quote(self.where)} {quote(name)} --delete says so."
+            )
         waiting: list[tuple[str, bool]] = [(tip, True) for tip in tips]
         while waiting:
             id_, counts = waiting.pop()

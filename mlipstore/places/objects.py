@@ -69,6 +69,13 @@ class Objects(ABC):
     def delete(self, key: str) -> None:
         """Remove a file; it need not be there."""
 
+    def emptied(self, prefix: str) -> list[str]:
+        """Folders right below ``prefix`` (``refs/branch.dev/``) with nothing in them; only folders have such."""
+        return []
+
+    def remove_emptied(self, folder: str) -> None:  # noqa: B027 - most places have no folders
+        """Remove a folder with nothing in it; it need not be there."""
+
     def require_safe_writes(self) -> None:  # noqa: B027 - most places are safe
         """:raises StoreError: two writers here would lose each other's work, or nobody can write"""
 
@@ -113,6 +120,19 @@ class Folder(Objects):
                 with suppress(FileNotFoundError):  # removed meanwhile
                     found = entry.stat()
                     yield Info(os.path.relpath(entry.path, self.root), found.st_size, found.st_mtime)
+
+    def emptied(self, prefix: str) -> list[str]:
+        try:
+            below = [entry.name for entry in os.scandir(self.root / prefix) if entry.is_dir(follow_symlinks=False)]
+            return sorted(f"{prefix}{name}/" for name in below if not os.listdir(self.root / prefix / name))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            raise StoreError(f"{self.root}: {prefix} cannot be listed: {error.strerror or error}.") from error
+
+    def remove_emptied(self, folder: str) -> None:
+        with suppress(OSError):
+            (self.root / folder).rmdir()
 
     def put(self, key: str, data: bytes) -> None:
         path = self.root / key

@@ -19,6 +19,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from ..branches import remove_branch
 from ..chunk_files import nodes_of
 from ..curation.annotations import Annotation, load_annotation
 from ..curation.annotations import write as write_annotation
@@ -61,7 +62,7 @@ def put_on_top(repository: Repository, goal: str, command: str) -> tuple[str, in
     with locked(repository.path):
         for left in raw.list_branches():  # of one that was killed
             if left.startswith(_BRANCH):
-                raw.delete_branch(left)
+                remove_branch(raw, repository.objects, left)
         temporary = f"{_BRANCH}{os.getpid()}-{secrets.token_hex(4)}"
         raw.create_branch(temporary, goal)
     work = Repository(repository.path, raw, temporary)
@@ -87,7 +88,7 @@ def put_on_top(repository: Repository, goal: str, command: str) -> tuple[str, in
     finally:
         with locked(repository.path):
             if temporary in raw.list_branches():
-                raw.delete_branch(temporary)
+                remove_branch(raw, repository.objects, temporary)
     return newest, done
 
 

@@ -33,6 +33,11 @@ class Refs:
         return self
 
 
+def lost_refs(objects: Objects) -> list[str]:
+    """Names of files of refs that are lost: the folder is left without it. Removing a ref leaves no such folder."""
+    return [key for folder in objects.emptied("refs/") if ref_name(key := f"{folder}ref.json") is not None]
+
+
 def set_ref(objects: Objects, kind: str, name: str, version: str, expected: str | None, where: str) -> None:
     """Let a ref name a version, if it still names ``expected`` (None: if there is none). Under the lock.
 

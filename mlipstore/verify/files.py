@@ -25,6 +25,7 @@ from ..icefiles.files import (
 from ..icefiles.seals import Digest, parse_seal
 from ..layout import segment_of
 from ..places import ObjectMissing, Objects
+from ..sharing.refs import lost_refs
 from ..sharing.transfer import Progress
 from .report import DERIVED, HARMLESS, LOST, VERSION, Problem, Report
 
@@ -76,6 +77,7 @@ def check_files(objects: Objects, where: str, report: Report, progress: Progress
 
 
 def _refs(objects: Objects, where: str, report: Report, found: Found) -> None:
+    lost = lost_refs(objects)
     keys = {f.key for f in objects.listing("refs/")}
     for key in sorted(keys):
         named = ref_name(key)
@@ -86,6 +88,8 @@ def _refs(objects: Objects, where: str, report: Report, found: Found) -> None:
         except StoreError as error:
             what = _why(error)
             report.add(Problem(VERSION, key, what, versions=[named[1]]))
+    for key in {*lost}.intersection(lost_refs(objects)) - keys:  # a name may just come or go
+        report.add(Problem(VERSION, key, "it is missing", versions=[key.split("/")[1].partition(".")[2]]))
     if ("branch", "main") not in found.refs and "refs/branch.main/ref.json" not in keys:
         report.add(Problem(VERSION, "refs/branch.main/ref.json", "it is missing", versions=["main"]))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from ..arrays import overwrite, sealed
 from ..creating import make_index
 from ..errors import MlipstoreError, StoreError
 from ..history import walk
-from ..icefiles.files import chunk_is_whole, parse_manifest, parse_ref, parse_snapshot, ref_key
+from ..icefiles.files import Version, chunk_is_whole, parse_manifest, parse_ref, parse_snapshot, ref_key
 from ..icefiles.seals import Digest, read_seal, seal
 from ..index import LIVE, MOVED, Index, enter, read_batch, segments
 from ..locks import locked
@@ -21,7 +22,7 @@ from ..provenance import commit_metadata, new_run
 from ..sharing.config import Config
 from ..snapshot import Snapshot
 from ..store import Repository
-from .files import check_files
+from .files import Found, check_files
 from .report import DERIVED, VERSION, Report
 
 
@@ -39,7 +40,7 @@ def mend(place: Place, objects: Objects, where: str, report: Report, source: str
         for problem in now.problems:
             if problem.file.startswith("seals/"):
                 _seal_anew(objects, problem.file.partition("/")[2], where, out)
-        _go_back(objects, where, now, out)
+        _go_back(objects, where, now, found, out)
         _let_go(objects, where, now, out)
     if Repository.exists(place):
         now = Report(where)
@@ -95,6 +96,7 @@ def _let_go(objects: Objects, where: str, report: Report, out: list[str]) -> Non
         if problem.severity == VERSION and problem.file.startswith("refs/tag."):
             name = problem.file.split("/")[1].partition(".")[2]
             objects.delete(problem.file)
+            objects.remove_emptied(problem.file.rpartition("/")[0])
             again = shlex.join(["mlipstore", "tag", where, name])
             out.append(f"tag {name}, which named no version, is gone: {again} --ref VERSION gives the name again")
 
@@ -117,41 +119,60 @@ def _seal_anew(objects: Objects, id_: str, where: str, out: list[str]) -> None:
         objects.delete(f"seals/{id_}")
 
 
-def _go_back(objects: Objects, where: str, report: Report, out: list[str]) -> None:
-    """Let a branch whose newest version cannot be read name the newest one that can be."""
+def _go_back(objects: Objects, where: str, report: Report, found: Found, out: list[str]) -> None:
+    """Let a branch whose newest version is not known, or cannot be read, name the newest one that can be.
+
+    What it alone led to is what no other name leads to; a version that was committed has a seal.
+    """
     broken = {p.file for p in report.problems if p.severity == VERSION and p.file.startswith("snapshots/")}
     refs = [p.file for p in report.problems if p.severity == VERSION and p.file.startswith("refs/branch.")]
-    for info in objects.listing("refs/"):
-        found = objects.versioned(info.key)
-        if not info.key.startswith("refs/branch.") or info.key in refs or found is None:
-            continue
-        try:
-            if f"snapshots/{parse_ref(info.key, found[0], where)}" in broken:
-                refs.append(info.key)
-        except StoreError:
-            continue
+    refs += [ref_key(*ref) for ref, id_ in found.refs.items() if ref[0] == "branch" and f"snapshots/{id_}" in broken]
     if not refs:
         return
-    readable = []
+    line: dict[str, Version] = {}
+    sealed_: set[str] = set()
     for info in objects.listing("snapshots/"):
         try:
             version = parse_snapshot(info.key, objects.get(info.key), where, nodes=False)
-            sealed_ = read_seal(objects, version.id, where)
+            digests = read_seal(objects, version.id, where)
         except StoreError:
             continue
-        if (
-            info.key not in broken
-            and version.parent is not None
-            and (sealed_ is None or sealed_[info.key] == Digest.of(objects.get(info.key)))
-        ):
-            readable.append(version)
+        if info.key not in broken and (digests is None or digests[info.key] == Digest.of(objects.get(info.key))):
+            line[version.id] = version
+            sealed_.update([version.id] if digests else [])
+    readable = {id_: v for id_, v in line.items() if v.parent is not None}
+    named = {id_ for tip in found.refs.values() for id_ in _line(line, tip)}
+
+    def unnamed() -> set[str]:
+        """The newest versions of what no name leads to."""
+        alone = readable.keys() - named
+        return alone - {readable[id_].parent for id_ in alone}
+
+    def give(name: str, key: str, id_: str, why: str) -> None:
+        objects.put(key, f'{{"snapshot":"{id_}"}}'.encode())
+        out.append(f"branch {name} names {id_[:8]} now ({readable[id_].message!r}), {why}")
+        named.update(_line(line, id_))
+
     if not readable:
         return
-    newest = max(readable, key=lambda v: v.flushed_at)
-    for key in sorted(refs):
-        name = key.split("/")[1].partition(".")[2]
-        objects.put(ref_key("branch", name), f'{{"snapshot":"{newest.id}"}}'.encode())
-        out.append(f"branch {name} names {newest.id[:8]} now ({newest.message!r}), the newest version that is whole")
+    for key in sorted(refs, key=lambda key: (key != ref_key("branch", "main"), key)):
+        tips = unnamed()
+        newest = max(tips or readable, key=lambda id_: (id_ in sealed_, readable[id_].flushed_at))
+        why = "the newest version that is whole" + (" and that no other name leads to" if tips else "")
+        if not tips and found.refs:
+            look = shlex.join(["mlipstore", "log", where])
+            why += f": other names lead to all there are, so see whether it is that one ({look})"
+        give(key.split("/")[1].partition(".")[2], key, newest, why)
+    for id_ in sorted(unnamed() & sealed_):
+        name = f"found-{id_[:8]}"
+        give(name, ref_key("branch", name), id_, "which no other name leads to: --delete it if nobody misses it")
+
+
+def _line(versions: dict[str, Version], id_: str | None) -> Iterator[str]:
+    """A version and those before it."""
+    while id_ in versions:
+        yield id_
+        id_ = versions[id_].parent
 
 
 def _derive(place: Place, report: Report, out: list[str], command: str) -> None:

@@ -37,7 +37,7 @@ class Problem:
         if self.file.startswith("refs/tag."):
             return "--repair --from COPY fetches the file; without a copy --repair takes the name away: give it again"
         if self.file.startswith("refs/"):
-            return "--repair lets the branch name the newest version that is whole"
+            return "--repair lets the branch name the newest whole version, best one that no other name leads to"
         if self.severity == VERSION:
             return "--repair --from COPY fetches the file; without a copy --repair goes back to the last whole version"
         return "--repair --from COPY fetches the file from another copy of the store"

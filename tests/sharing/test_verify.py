@@ -167,6 +167,56 @@ def test_the_newest_version_is_lost(fresh: Fresh) -> None:
     assert Repository.open(store).find() == before
 
 
+def change(store: Path, branch: str) -> None:
+    """A small version on a branch."""
+    with Repository.open(store, branch).transaction(f"on {branch}", {"verb": "card"}) as tx:
+        tx.group(f"studies/of-{branch}")
+
+
+@pytest.mark.parametrize("name", ["main", "dev"])
+def test_a_branch_whose_file_is_lost(fresh: Fresh, name: str) -> None:
+    """It is told, nothing is removed meanwhile, and the branch gets what it alone led to, not what another does."""
+    store = Path(fresh().path)
+    repository = Repository.open(store)
+    repository.create_branch("dev")
+    for branch in ("main", "dev") if name == "main" else ("dev", "main"):
+        change(store, branch)
+    before = Repository.open(store).branches()
+    ref = store / "refs" / f"branch.{name}" / "ref.json"
+    ref.unlink()
+    (problem,) = verify(store).problems
+    assert problem.file == f"refs/branch.{name}/ref.json" and problem.what == "it is missing"
+    if name == "dev":
+        with pytest.raises(StoreError, match=r"the file of the branch 'dev' is lost.*--delete says so"):
+            gc(repository, grace=0.0)
+    report = verify(store, repair=True)
+    assert report.sound and f"branch {name} names" in report.repaired[0] and len(report.repaired) == 1
+    assert Repository.open(store).branches() == before
+    if name == "dev":
+        ref.unlink()
+        Repository.open(store).delete_branch("dev")
+        assert verify(store).sound and not ref.parent.exists()
+        assert gc(Repository.open(store), grace=0.0).files > 0
+
+
+def test_versions_that_lost_their_names(fresh: Fresh) -> None:
+    """With several branches lost, none of what they led to is; a branch that was removed is none that was lost."""
+    store = Path(fresh().path)
+    for name in ("one", "two", "old"):
+        Repository.open(store).create_branch(name, "main")
+        change(store, name)
+    tips = {Repository.open(store).find(name) for name in ("one", "two")}
+    Repository.open(store).delete_branch("old")
+    assert verify(store).sound
+    gc(Repository.open(store), grace=0.0)
+    for name in ("main", "one"):
+        (store / "refs" / f"branch.{name}" / "ref.json").unlink()
+    (store / "refs" / "branch.two" / "ref.json").write_bytes(b"")
+    assert len(verify(store).problems) == 3
+    assert verify(store, repair=True).sound
+    assert tips <= set(Repository.open(store).branches().values())
+
+
 def test_a_tag_that_names_nothing(fresh: Fresh, tmp_path: Path) -> None:
     """A copy brings it back; without one its name is free again, and the store can be copied and cleaned."""
     store = Path(fresh().path)
