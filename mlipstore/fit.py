@@ -235,7 +235,7 @@ def confirm(factor: Factor, solution: Solution, errors: list[Entry], labels: flo
 
     Rounding in the triangle and in ``b - A x`` changes the norm by a multiple of eps s, where ``s = sum_j |a_j| |x_j| +
     |b|``, whatever the condition (Higham 2002, Accuracy and Stability of Numerical Algorithms, th. 19.4: column by
-    column). It is less than 0.3 eps s for weights over 12 decades, rows in single precision, more columns than rows.
+    column). It is at most 1.3 eps s for weights over 12 decades, rows in single precision, more columns than rows.
 
     :param labels: what ``|b|`` is at least, where b was made in the factor out of terms larger than itself
     :raises ComputeError: they differ by more than rounding
