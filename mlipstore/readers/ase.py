@@ -1,4 +1,4 @@
-"""Whatever else ASE reads (QE, CP2K, CASTEP, FHI-aims, GPAW, LAMMPS dumps, trajectories, ...), in its conventions.
+"""Whatever else ASE reads (QE, CASTEP, FHI-aims, GPAW, LAMMPS dumps, trajectories, ...), in its conventions.
 
 Labels are those of the calculator that ASE attaches, in eV, Å, eV/Å^3, tension positive. Labels under other names are
 found with ``energy_key`` (in ``info``) and ``force_key`` (in the arrays). Formats that hold Python pickles are refused:
@@ -149,7 +149,7 @@ def _images(path: Path) -> Iterator[tuple[Atoms, str]]:
 
     try:
         with open(path, "rb") as file:
-            head = file.read(64)
+            head = file.read(4096)
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}.", str(path)) from None
     if not head:
@@ -159,6 +159,9 @@ def _images(path: Path) -> Iterator[tuple[Atoms, str]]:
         raise InputError("ASE does not know this format. Say which reader takes it with --format.", str(path))
     if kind in _REFUSED or head.startswith((b"PickleTrajectory", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")):
         raise InputError(f"is a {kind} file, which holds Python pickles or no structures: it is not read.", str(path))
+    if b" CP2K| version" in head:
+        how = "Write its positions, cells, energies and forces as extended XYZ (docs/formats.md)"
+        raise InputError(f"is the output of CP2K, which neither ASE nor another reader here takes. {how}.", str(path))
     count = 0
     try:
         images = iter(iread(str(path), index=":", format=kind))
@@ -176,7 +179,8 @@ def _images(path: Path) -> Iterator[tuple[Atoms, str]]:
         what = f"ASE's reader of {kind} failed after {count:,} images (truncated or damaged?): {error!r:.200}."
         raise InputError(what, str(path), count) from None
     if count == 0:
-        raise InputError(f"ASE finds no image in it ({kind}).", str(path))
+        what = f"ASE takes it for {kind} and finds no image in it: the run was cut, or the file is of another program."
+        raise InputError(what, str(path))
 
 
 plugin = Ase

@@ -302,3 +302,18 @@ def test_pickles_are_refused(tmp_path: Path) -> None:
         with pytest.raises(InputError):
             read(path, format="ase")
     assert not (tmp_path / "exploded").exists()
+
+
+def test_an_output_that_ase_takes_for_another(tmp_path: Path) -> None:
+    """The name of a file says one program, its text another, which is told."""
+    path = tmp_path / "water.out"
+    path.write_text(
+        " CP2K| version string:                CP2K version 2024.1\n ENERGY| Total FORCE_EVAL energy [a.u.]: -17.2\n"
+    )
+    name, reader = reader_for(path, ReadOptions())
+    with pytest.raises(InputError, match="is the output of CP2K"):
+        list(reader.read(path, ReadReport()))
+    path.write_text("nothing\n")
+    with pytest.raises(InputError, match="takes it for espresso-out and finds no image"):
+        list(reader.read(path, ReadReport()))
+    assert name == "ase"
