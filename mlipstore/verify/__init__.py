@@ -7,6 +7,7 @@ from typing import Any
 
 from ..places import objects_at, place_of
 from ..sharing.transfer import Progress
+from ..store import Repository
 from .content import check_content
 from .files import check_files
 from .report import Problem, Report
@@ -29,9 +30,12 @@ def verify(
     :param repair: mend what can be: files from ``source`` (another copy of the store), the index from the segments;
         damaged features, baselines and factors are removed, so that the next run makes them again
     :param source: another copy; default: where this one came from
+    :raises StoreNotFoundError: there is no store, nor what is left of one
     """
     place = place_of(store)
     objects, where = objects_at(place), str(place)
+    if not Repository.exists(place) and next(iter(objects.listing("snapshots/")), None) is None:
+        Repository.open(store)  # says what is there instead
     report = _look(store, progress)
     if not repair or report.sound:
         return report

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from mlipstore.cleaning import age, gc
-from mlipstore.errors import DamagedStoreError, SettingsError, StoreError
+from mlipstore.errors import DamagedStoreError, SettingsError, StoreError, StoreNotFoundError
 from mlipstore.features import Feature, StoredBaseline
 from mlipstore.fit import fit
 from mlipstore.index import Index, read_batch, segments
@@ -307,6 +307,16 @@ def test_gc_refuses_what_it_cannot_read(fresh: Fresh) -> None:
     with pytest.raises(DamagedStoreError, match="manifests/"):
         gc(store, grace=0.0)
     assert sorted((store / "chunks").iterdir()) == chunks
+
+
+def test_where_there_is_no_store(tmp_path: Path) -> None:
+    """It is not called a damaged one, and nothing is made there."""
+    for repair in (False, True):
+        with pytest.raises(StoreNotFoundError):
+            verify(tmp_path / "none.mlip", repair=repair)
+        with pytest.raises(StoreError, match="is not a store"):
+            verify(tmp_path, repair=repair)
+    assert not list(tmp_path.iterdir())
 
 
 def test_ages() -> None:
