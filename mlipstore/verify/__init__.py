@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from ..places import objects_at, place_of
+from ..places import Place, objects_at, place_of
 from ..sharing.transfer import Progress
 from ..store import Repository
 from .content import check_content
@@ -30,12 +30,13 @@ def verify(
     :param repair: mend what can be: files from ``source`` (another copy of the store), the index from the segments;
         damaged features, baselines and factors are removed, so that the next run makes them again
     :param source: another copy; default: where this one came from
-    :raises StoreNotFoundError: there is no store, nor what is left of one
+    :raises StoreNotFoundError: there is no store, nor what is left of one; or none at ``source``
     """
     place = place_of(store)
     objects, where = objects_at(place), str(place)
-    if not Repository.exists(place) and next(iter(objects.listing("snapshots/")), None) is None:
-        Repository.open(store)  # says what is there instead
+    _require_store(place)
+    if repair and source is not None:  # without it, a mistake in its name, branches would go back for nothing
+        _require_store(place_of(source))
     report = _look(store, progress)
     if not repair or report.sound:
         return report
@@ -45,6 +46,11 @@ def verify(
     again = _look(store, progress)
     again.repaired = mended
     return again
+
+
+def _require_store(place: Place) -> None:
+    if not Repository.exists(place) and next(iter(objects_at(place).listing("snapshots/")), None) is None:
+        Repository.open(place)  # says what is there instead
 
 
 def _look(store: Any, progress: Progress | None) -> Report:

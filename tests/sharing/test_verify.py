@@ -309,6 +309,16 @@ def test_gc_refuses_what_it_cannot_read(fresh: Fresh) -> None:
     assert sorted((store / "chunks").iterdir()) == chunks
 
 
+def test_a_copy_that_is_not_there(fresh: Fresh, tmp_path: Path) -> None:
+    """A mistake in the name of the copy changes nothing; without it the branch would go back."""
+    store = Path(fresh().path)
+    ref = store / "refs" / "branch.main" / "ref.json"
+    ref.write_bytes(b"")
+    with pytest.raises(StoreNotFoundError, match=r"there is no store at .*none"):
+        verify(store, repair=True, source=str(tmp_path / "none.mlip"))
+    assert ref.read_bytes() == b""
+
+
 def test_where_there_is_no_store(tmp_path: Path) -> None:
     """It is not called a damaged one, and nothing is made there."""
     for repair in (False, True):
