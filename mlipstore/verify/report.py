@@ -39,7 +39,10 @@ class Problem:
         if self.file.startswith("refs/"):
             return "--repair lets the branch name the newest whole version, best one that no other name leads to"
         if self.severity == VERSION:
-            return "--repair --from COPY fetches the file; without a copy --repair goes back to the last whole version"
+            return (
+                "--repair --from COPY fetches the file; without a copy, --repair lets a branch whose newest version it "
+                "is name the last whole one, and other versions stay as they are"
+            )
         return "--repair --from COPY fetches the file from another copy of the store"
 
     def __str__(self) -> str:
