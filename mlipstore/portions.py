@@ -65,10 +65,12 @@ def plan(
     format: str | None,
     skip_bad: bool,
     report: ReadReport | None = None,
+    strict: bool = True,
 ) -> tuple[list[Task], int]:
     """Files of all sources in a fixed order, in tasks, and their number.
 
     :param report: is told about other files of folders, which are not read
+    :param strict: refuse options that mean nothing for any of them
     :raises InputError: a source is not there, or holds no files that can be read
     :raises SettingsError: an option means nothing for any of them
     """
@@ -101,7 +103,8 @@ def plan(
                 start, held = i, 0
             held += size
         tasks.append(Task(name, str(path), tuple(files[start:]), options, skip_bad, held))
-    require_taken(found, options)
+    if strict:
+        require_taken(found, options)
     return tasks, total
 
 

@@ -23,6 +23,7 @@ from ..executors.serial import Serial
 from ..index import read_batch
 from ..ingest import ingest
 from ..portions import plan
+from ..readers import require_taken, suited
 from ..reading import ReadOptions
 from ..store import Repository, Snapshot
 from .finding import VERDICTS, Finding, described
@@ -162,6 +163,10 @@ def audit_files(
     good, refused, readers = _readable(sources, options, format)
     if not good and not any(Path(s).exists() for s in sources):
         raise InputError(refused[0])
+    if refused:  # an option may be meant for one of those
+        options = suited(sorted(readers), options)
+    else:
+        require_taken(sorted(readers), options)
     orders = [options.stress_order] if options.stress_order else []
     probed = readers == {_NO_ORDER} and not options.stress_order and not options.group_stress_order
     if probed:
@@ -196,7 +201,7 @@ def _readable(
     readers: set[str] = set()
     for source in sources:
         try:
-            tasks, _ = plan([source], options, format, True)
+            tasks, _ = plan([source], options, format, True, strict=False)
             readers |= {t.reader for t in tasks}
             good.append(source)
         except InputError as error:

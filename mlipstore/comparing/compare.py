@@ -19,11 +19,12 @@ from ..executors import Executor
 from ..index import read_batch
 from ..matching import Rows, Unmatched, common_groups, with_code
 from ..metrics import KINDS
+from ..readers import recognise, require_taken
 from ..reading import ReadOptions
 from .explain import Explanation, explain
 from .labels import SharedLabels, shared_labels
 from .removed import Removed, removed
-from .sides import Side, opened
+from .sides import Side, opened, place_and_version
 from .similar import Similar, similar
 
 #: Configurations that are named of each kind of label; groups of which an explanation is looked for.
@@ -167,10 +168,14 @@ def compare_data(
     :param look_alike: also look for those that are copies but for noise or in other coordinates
     :param model: of one or both stores: who of the shared ones is in its training and in its test set
     :raises UnknownNameError: neither side has such a model
+    :raises SettingsError: an option means nothing for any of the files
     :raises InputError: files cannot be read
     :raises StoreError: there is no such store or version
     """
     began = time.perf_counter()
+    files = [Path(name) for name in (first, second) if place_and_version(str(name)) is None and Path(name).exists()]
+    if files and options is not None:
+        require_taken([recognise(path, format) for path in files], options)
     with ExitStack() as stack:
         one, two = (
             stack.enter_context(opened(str(name), where, options, format, executor, scratch))

@@ -16,6 +16,7 @@ from ..errors import InputError
 from ..executors import Executor
 from ..index import Index
 from ..ingest import ingest
+from ..readers import recognise, suited
 from ..reading import ReadOptions
 from ..store import Repository, Snapshot
 
@@ -81,5 +82,7 @@ def opened(
         raise InputError("there is no such file, and no store before the @.", name)
     with tempfile.TemporaryDirectory(prefix="mlipstore-compare-", dir=scratch) as folder:
         repository = Repository.create(Path(folder) / "scratch.mlip")
+        if options is not None and Path(name).exists():  # which may be meant for the other side
+            options = suited([recognise(Path(name), format)], options)
         ingest(repository, [name], options, format, executor=executor)
         yield Side(name, "", select(repository.at(), where))

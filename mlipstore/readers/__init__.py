@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,13 @@ def require_taken(names: Sequence[str], options: ReadOptions) -> None:
             f"--{option.replace('_', '-')} means nothing for {listed(dict.fromkeys(names))}, whose files leave it no "
             f"choice. Leave it out. It is for {listed(others)}."
         )
+
+
+def suited(names: Sequence[str], options: ReadOptions) -> ReadOptions:
+    """The options without those that none of the formats has a use for."""
+    usual = ReadOptions()
+    unused = [o for o in options.given() if not any(_takes(name, o) for name in names)]
+    return replace(options, **{option: getattr(usual, option) for option in unused})
 
 
 def _takes(name: str, option: str) -> bool:

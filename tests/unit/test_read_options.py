@@ -136,5 +136,17 @@ def test_an_option_that_means_nothing_is_refused(tmp_path: Path) -> None:
     refused = run("ingest", store, xyz, "--type-map", "Si O")
     assert "--type-map means nothing for extxyz" in refused.err
     done("ingest", store, json, xyz, "--energy-key", "energy")  # of sources of several formats, one has a use for it
+    done("audit", json, xyz, "--energy-key", "energy")
+    assert run("compare-data", json, xyz, "--energy-key", "energy").code in (0, 1)
     with pytest.raises(SettingsError, match="--index means nothing for fitsnap-json"):
         reader_for(json, ReadOptions(index="-1"))
+
+
+def test_an_option_for_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    """The file is told, and the option does not stand in the way of the others."""
+    xyz = SAMPLES["extxyz"][0].write(tmp_path)
+    broken = tmp_path / "broken.cfg"
+    broken.write_text("none of it is left")
+    audited = run("audit", xyz, broken, "--type-map", "Si O")
+    assert "means nothing" not in audited.err and "broken.cfg" in audited.out + audited.err
+    assert audited.code in (0, 1)
