@@ -27,7 +27,7 @@ help:
 	@echo 'make test       the test suite'
 	@echo 'make test-all   the test suite on each of Python 3.11, 3.12, 3.13 that is here'
 	@echo 'make extended   damage and concurrency at full size: 500 flipped bits, 8 writers with 50 commits each'
-	@echo '                (an hour; goes on where it ended; in parts: see CONTRIBUTING.md)'
+	@echo '                (half an hour; goes on where it ended; in parts: see CONTRIBUTING.md)'
 	@echo 'make fuzz       a minute of damaged input for each reader, expressions, run files, cards'
 	@echo 'make test-icechunk2  stores travel between Icechunk 1 and 2'
 	@echo 'make lint       ruff and mypy'
