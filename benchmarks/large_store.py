@@ -102,6 +102,8 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where the store is made; default: a temporary folder")
     parser.add_argument("--json", type=Path, help="write the figures there")
     given = parser.parse_args()
+    if given.folder is not None:
+        given.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=given.folder) as folder:
         figures = measure(Path(folder), given)
     if given.json:
