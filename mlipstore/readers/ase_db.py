@@ -66,7 +66,7 @@ class AseDb:
                 report.refuse(error)
                 continue
             except Exception as error:  # the row is decoded by ASE, which raises whatever it meets
-                report.refuse(InputError(f"the row cannot be decoded: {error!r}.", str(path), frame))
+                report.refuse(InputError(f"the row cannot be decoded: {error!r:.200}.", str(path), frame))
                 continue
             yield configuration
 
@@ -162,7 +162,7 @@ def _rows(path: Path) -> Iterator[Any]:
     except ImportError as error:
         raise MissingDependencyError(f"{path}: needs the package ase-db-backends (pip install it): {error}.") from None
     except Exception as error:  # ASE and the backends raise whatever the bytes make them raise
-        what = f"ASE cannot read the database after {counted(count, 'row')} (truncated or damaged?): {error!r}."
+        what = f"ASE cannot read the database after {counted(count, 'row')} (truncated or damaged?): {error!r:.200}."
         raise InputError(what, str(path), count) from None
     if count == 0:
         raise InputError("the database has no rows.", str(path))

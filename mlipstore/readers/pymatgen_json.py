@@ -117,7 +117,7 @@ class PymatgenJson:
                 report.refuse(error)
                 continue
             except (TypeError, ValueError, OverflowError, KeyError, AttributeError, IndexError) as error:
-                report.refuse(InputError(f"the item is not laid out as expected: {error!r}.", str(path), frame))
+                report.refuse(InputError(f"the item is not laid out as expected: {error!r:.200}.", str(path), frame))
                 continue
             yield configuration
 

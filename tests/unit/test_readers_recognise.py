@@ -317,3 +317,13 @@ def test_an_output_that_ase_takes_for_another(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="takes it for espresso-out and finds no image"):
         list(reader.read(path, ReadReport()))
     assert name == "ase"
+
+
+def test_what_a_library_says_of_a_damaged_file_is_cut_off(tmp_path: Path) -> None:
+    """Of bytes that are no text Python repeats all, which may be the whole file."""
+    path = tmp_path / "a.json"
+    path.write_bytes(b'{"1": {"numbers": [13], "\xff": "' + b"a" * 9_000 + b'"}}')
+    with pytest.raises(InputError, match="truncated or damaged") as caught:
+        _, reader = reader_for(path, ReadOptions(), "ase-db")
+        list(reader.read(path, ReadReport()))
+    assert len(str(caught.value)) < 500
